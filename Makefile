@@ -1,0 +1,55 @@
+# Tools are pinned in a module of their own, so that what they need does not
+# reach the dependencies of pushd.
+TOOL := go tool -modfile=tools/go.mod
+
+# How long "make fuzz" spends on each fuzz target.
+FUZZTIME ?= 10s
+
+# What "make run" adds to the command line of serve.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test bench fuzz lint fmt generate checkgenerate clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/pushd
+	go build -trimpath -o bin/pushd ./cmd/pushd
+
+run: build ## Serve on this machine, with the demo page; ARGS="--flag ..." adds flags
+	exec bin/pushd serve --dev $(ARGS)
+
+test: checkgenerate ## Run every test; installs what the Node and browser tests need
+	@test/run.sh
+
+bench: ## Measure this version: CPU per delivery, memory per connection, calls per second
+	go run ./test/bench
+
+fuzz: ## Run each fuzz target for FUZZTIME
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+lint: ## Check the code and the .proto files by the project's rules
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) buf lint
+
+fmt: ## Format the code and the .proto files
+	$(TOOL) golangci-lint fmt ./...
+	$(TOOL) buf format -w
+
+generate: ## Make gen/ from proto/
+	$(TOOL) buf generate
+
+checkgenerate: ## Check that gen/ is what proto/ makes
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	$(TOOL) buf generate -o "$$tmp" && \
+	diff -r gen "$$tmp/gen" && echo "gen/ is up to date" || \
+	{ echo 'gen/ differs from what proto/ makes: run "make generate"' >&2; exit 1; }
+
+clean: ## Remove what the other targets made
+	rm -rf bin test/node/node_modules
