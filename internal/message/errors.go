@@ -1,0 +1,14 @@
+package message
+
+import "errors"
+
+// What can go wrong when a message is published. Nothing was delivered when
+// one of these comes back.
+var (
+	// ErrUnavailable says that NATS is away or did not answer in time.
+	ErrUnavailable = errors.New("messaging is not available")
+	// ErrOverloaded says that a bounded queue on the way is full.
+	ErrOverloaded = errors.New("too many messages are waiting")
+	// ErrTooLarge says that the message is over the size limit.
+	ErrTooLarge = errors.New("message is too large")
+)
