@@ -1,0 +1,101 @@
+package cluster_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/cluster"
+	"github.com/aegisx/pushd/internal/message"
+	"github.com/aegisx/pushd/internal/stats"
+)
+
+// counter counts deliveries.
+type counter struct{ got chan struct{} }
+
+func (c counter) Deliver(*message.Message)      { c.got <- struct{}{} }
+func (counter) Totals() stats.Totals            { return stats.Totals{} }
+func (counter) Local(q stats.Query) stats.Local { return stats.Local{} }
+
+func benchRouter(b *testing.B) (*cluster.Router, counter) {
+	b.Helper()
+	o := cluster.DefaultOptions()
+	o.NodeName = "bench"
+	c := counter{make(chan struct{}, 1<<20)}
+	r, err := cluster.Start(b.Context(), o, c)
+	if err != nil {
+		b.Fatalf("start: %v", err)
+	}
+	b.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			b.Logf("close: %v", err)
+		}
+	})
+	return r, c
+}
+
+func benchTarget(b *testing.B) address.Target {
+	b.Helper()
+	id, err := address.ParseTenantID("acme")
+	if err != nil {
+		b.Fatalf("tenant: %v", err)
+	}
+	target, err := address.TenantTarget(id)
+	if err != nil {
+		b.Fatalf("target: %v", err)
+	}
+	return target
+}
+
+func acquireLive(b *testing.B, r *cluster.Router, target address.Target) {
+	b.Helper()
+	ready := make(chan error, 1)
+	if !r.Acquire(target, func(err error) { ready <- err }) {
+		if err := <-ready; err != nil {
+			b.Fatalf("acquire: %v", err)
+		}
+	}
+}
+
+// BenchmarkRoundTrip is one message at a time, from Publish to Deliver.
+func BenchmarkRoundTrip(b *testing.B) {
+	r, c := benchRouter(b)
+	target := benchTarget(b)
+	acquireLive(b, r, target)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
+			b.Fatalf("publish: %v", err)
+		}
+		<-c.got
+	}
+}
+
+// BenchmarkPublishParallel shows what the group flush saves.
+func BenchmarkPublishParallel(b *testing.B) {
+	r, _ := benchRouter(b)
+	target := benchTarget(b)
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
+				b.Errorf("publish: %v", err)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkAcquireLive is the cost of one more member of a target.
+func BenchmarkAcquireLive(b *testing.B) {
+	r, _ := benchRouter(b)
+	target := benchTarget(b)
+	acquireLive(b, r, target)
+	b.ReportAllocs()
+	ready := func(error) {}
+	for b.Loop() {
+		r.Acquire(target, ready)
+		r.Release(target)
+	}
+}

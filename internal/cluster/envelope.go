@@ -1,0 +1,197 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// envelopeVersion is the only layout that is sent and read.
+const envelopeVersion = 1
+
+// lateness is how long after PublishTimeout a message without a deadline of
+// its own may still be delivered. It leaves room for clocks that differ.
+const lateness = 5 * time.Second
+
+// Why an envelope is refused. Each is a reason of the dropped metric.
+var (
+	errMalformed = errors.New("envelope is malformed")
+	errVersion   = errors.New("envelope has another version")
+	errForeign   = errors.New("envelope does not fit its subject")
+	errExpired   = errors.New("deadline has passed")
+)
+
+// identity is who this run of this node is.
+type identity struct {
+	node        string
+	incarnation uint64
+	version     string
+	started     time.Time
+}
+
+// sealEnvelope writes m. The deadline has been set by the caller.
+func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
+	e := &clusterv1.Envelope{
+		Version:           envelopeVersion,
+		Id:                m.ID[:],
+		OriginNode:        from.node,
+		OriginIncarnation: from.incarnation,
+		AcceptedAt:        m.AcceptedAt.UnixMilli(),
+		Deadline:          m.Deadline.UnixMilli(),
+		Kind:              wireKind(m.Target.Kind()),
+		TenantId:          m.Target.Tenant().String(),
+		UserId:            m.Target.User().String(),
+		Channel:           m.Target.Channel().String(),
+		NotificationType:  m.NotificationType,
+		ReportTo:          m.ReportTo,
+		Traceparent:       m.TraceParent,
+		Payload:           m.Payload,
+	}
+	if !m.Exclude.IsZero() {
+		e.ExcludeConnection = m.Exclude[:]
+	}
+	data, err := proto.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("marshal envelope: %w", err)
+	}
+	return data, nil
+}
+
+// openEnvelope reads what came on subject. The target is parsed anew and must
+// be the one that the subject is for: the second wall between tenants.
+func openEnvelope(subject string, data []byte, now time.Time) (*message.Message, error) {
+	var e clusterv1.Envelope
+	if err := proto.Unmarshal(data, &e); err != nil {
+		return nil, errMalformed
+	}
+	if e.GetVersion() != envelopeVersion {
+		return nil, errVersion
+	}
+	target, err := wireTarget(&e)
+	if err != nil {
+		return nil, errMalformed
+	}
+	if !carries(subject, target) {
+		return nil, errForeign
+	}
+	if e.GetDeadline() != 0 && now.UnixMilli() > e.GetDeadline() {
+		return nil, errExpired
+	}
+	m := &message.Message{
+		Target:           target,
+		NotificationType: e.GetNotificationType(),
+		AcceptedAt:       time.UnixMilli(e.GetAcceptedAt()),
+		ReportTo:         e.GetReportTo(),
+		TraceParent:      e.GetTraceparent(),
+		Payload:          e.GetPayload(),
+	}
+	if e.GetDeadline() != 0 {
+		m.Deadline = time.UnixMilli(e.GetDeadline())
+	}
+	if len(e.GetId()) != len(m.ID) {
+		return nil, errMalformed
+	}
+	copy(m.ID[:], e.GetId())
+	if x := e.GetExcludeConnection(); len(x) != 0 {
+		if len(x) != len(m.Exclude) {
+			return nil, errMalformed
+		}
+		copy(m.Exclude[:], x)
+	}
+	return m, nil
+}
+
+func wireKind(k address.Kind) clusterv1.Kind {
+	switch k {
+	case address.KindUser:
+		return clusterv1.Kind_KIND_USER
+	case address.KindTenant:
+		return clusterv1.Kind_KIND_TENANT
+	case address.KindChannel:
+		return clusterv1.Kind_KIND_CHANNEL
+	case address.KindAll:
+		return clusterv1.Kind_KIND_ALL
+	default:
+		return clusterv1.Kind_KIND_UNSPECIFIED
+	}
+}
+
+// wireTarget parses the target fields. A field that the kind doesn't have must
+// be empty.
+func wireTarget(e *clusterv1.Envelope) (address.Target, error) {
+	tenant, user, channel := e.GetTenantId(), e.GetUserId(), e.GetChannel()
+	if e.GetNotificationType() != "" {
+		if e.GetKind() != clusterv1.Kind_KIND_USER {
+			return address.Target{}, errMalformed
+		}
+		if _, err := address.ParseNotificationType(e.GetNotificationType()); err != nil {
+			return address.Target{}, fmt.Errorf("envelope: %w", err)
+		}
+	}
+	switch {
+	case e.GetKind() == clusterv1.Kind_KIND_USER && channel == "":
+		return wireUser(tenant, user)
+	case e.GetKind() == clusterv1.Kind_KIND_TENANT && user == "" && channel == "":
+		id, err := address.ParseTenantID(tenant)
+		if err != nil {
+			return address.Target{}, fmt.Errorf("envelope: %w", err)
+		}
+		return address.TenantTarget(id)
+	case e.GetKind() == clusterv1.Kind_KIND_CHANNEL && user == "":
+		return wireChannel(tenant, channel)
+	case e.GetKind() == clusterv1.Kind_KIND_ALL && tenant == "" && user == "" && channel == "":
+		return address.AllTarget(), nil
+	default:
+		return address.Target{}, errMalformed
+	}
+}
+
+func wireUser(tenant, user string) (address.Target, error) {
+	t, err := address.ParseTenantID(tenant)
+	if err != nil {
+		return address.Target{}, fmt.Errorf("envelope: %w", err)
+	}
+	u, err := address.ParseUserID(user)
+	if err != nil {
+		return address.Target{}, fmt.Errorf("envelope: %w", err)
+	}
+	return address.UserTarget(t, u)
+}
+
+func wireChannel(tenant, channel string) (address.Target, error) {
+	c, err := address.ParseChannel(channel)
+	if err != nil {
+		return address.Target{}, fmt.Errorf("envelope: %w", err)
+	}
+	if c.IsPublic() {
+		if tenant != "" {
+			return address.Target{}, errMalformed
+		}
+		return address.ChannelTarget(address.TenantID{}, c)
+	}
+	t, err := address.ParseTenantID(tenant)
+	if err != nil {
+		return address.Target{}, fmt.Errorf("envelope: %w", err)
+	}
+	return address.ChannelTarget(t, c)
+}
+
+// dropReason names the reason of a refused envelope.
+func dropReason(err error) string {
+	switch {
+	case errors.Is(err, errVersion):
+		return dropVersion
+	case errors.Is(err, errForeign):
+		return dropForeign
+	case errors.Is(err, errExpired):
+		return dropExpired
+	default:
+		return dropMalformed
+	}
+}

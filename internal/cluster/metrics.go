@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aegisx/pushd/internal/address"
+)
+
+// Why a message was dropped.
+const (
+	dropMalformed   = "malformed"    // the envelope can't be read
+	dropVersion     = "version"      // the envelope has another version
+	dropForeign     = "foreign"      // the envelope doesn't fit its subject
+	dropExpired     = "expired"      // the deadline has passed
+	dropLaneFull    = "lane_full"    // the sink is too slow
+	dropInboundFull = "inbound_full" // this node is too slow
+	dropControlFull = "control_full" // too much talk between nodes
+	dropUnavailable = "unavailable"  // NATS went away after Enqueue
+)
+
+type metrics struct {
+	// By address.Kind; the first is not used.
+	published, received        [address.KindAll + 1]prometheus.Counter
+	dropped                    *prometheus.CounterVec
+	reconnects, duplicateNodes prometheus.Counter
+	interest, up               prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	published := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pushd_cluster_published_total", Help: "Messages given to NATS.",
+	}, []string{"kind"})
+	received := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pushd_cluster_received_total", Help: "Messages that came from NATS.",
+	}, []string{"kind"})
+	m := &metrics{
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_cluster_dropped_total", Help: "Messages given up.",
+		}, []string{"reason"}),
+		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_cluster_reconnects_total", Help: "Times that NATS came back.",
+		}),
+		duplicateNodes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_cluster_duplicate_nodes_total", Help: "Sightings of a second node under a name in use.",
+		}),
+		interest: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_cluster_interest_subjects", Help: "Subjects this node subscribes for its members.",
+		}),
+		up: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_cluster_up", Help: "1 while NATS is connected.",
+		}),
+	}
+	for k := address.KindUser; k <= address.KindAll; k++ {
+		m.published[k] = published.WithLabelValues(k.String())
+		m.received[k] = received.WithLabelValues(k.String())
+	}
+	if reg != nil {
+		reg.MustRegister(published, received, m.dropped, m.reconnects, m.duplicateNodes, m.interest, m.up)
+	}
+	return m
+}
+
+func (m *metrics) drop(reason string) { m.dropped.WithLabelValues(reason).Inc() }

@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// slowOutlet takes some time for each flush.
+type slowOutlet struct {
+	mu        sync.Mutex
+	published int
+	flushes   int
+	fail      error
+}
+
+func (o *slowOutlet) publish(string, []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.published++
+	return nil
+}
+
+func (o *slowOutlet) flush(time.Duration) error {
+	pass(10 * time.Millisecond)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flushes++
+	return o.fail
+}
+
+func testPublisher(out outlet) *publisher {
+	var live atomic.Bool
+	live.Store(true)
+	return newPublisher(out, DefaultOptions(), identity{node: "n1"}, &live, newMetrics(nil))
+}
+
+func testMessage(payload string) *message.Message {
+	return &message.Message{ID: message.NewID(), Target: address.AllTarget(), Payload: []byte(payload)}
+}
+
+func TestFullQueueIsOverloaded(t *testing.T) {
+	for name, payload := range map[string]string{"messages": "x", "bytes": strings.Repeat("x", 1<<20)} {
+		t.Run(name, func(t *testing.T) {
+			p := testPublisher(&slowOutlet{})
+			var err error
+			n := 0
+			for ; err == nil && n <= publishDepth; n++ {
+				err = p.enqueue(testMessage(payload))
+			}
+			if !errors.Is(err, message.ErrOverloaded) {
+				t.Errorf("after %d: %v", n, err)
+			}
+			if p.bytes.Load() > publishBytes {
+				t.Errorf("%d bytes are queued", p.bytes.Load())
+			}
+		})
+	}
+}
+
+func TestOneFlushServesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &slowOutlet{}
+		p := testPublisher(out)
+		var wg, callers sync.WaitGroup
+		wg.Go(p.runWriter)
+		wg.Go(p.runFlusher)
+		for range 100 {
+			callers.Go(func() {
+				if err := p.publish(t.Context(), testMessage("x")); err != nil {
+					t.Errorf("publish: %v", err)
+				}
+			})
+		}
+		callers.Wait()
+		if out.published != 100 || out.flushes > 3 {
+			t.Errorf("%d messages, %d flushes", out.published, out.flushes)
+		}
+		out.fail = errors.New("no answer")
+		if err := p.publish(t.Context(), testMessage("x")); !errors.Is(err, message.ErrUnavailable) {
+			t.Errorf("publish: %v", err)
+		}
+		p.close()
+		p.close()
+		wg.Wait()
+	})
+}
+
+func TestPublishGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &slowOutlet{}
+		p := testPublisher(out) // nobody writes yet
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := p.publish(ctx, testMessage("cancelled")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("cancelled: %v", err)
+		}
+		began := time.Now()
+		if err := p.publish(t.Context(), testMessage("stuck")); !errors.Is(err, message.ErrUnavailable) {
+			t.Errorf("stuck: %v", err)
+		}
+		if took := time.Since(began); took != p.timeout {
+			t.Errorf("took %s", took)
+		}
+		// Neither goes out when the writer comes round.
+		p.close()
+		p.runWriter()
+		if out.published != 0 {
+			t.Errorf("%d messages were sent late", out.published)
+		}
+	})
+}

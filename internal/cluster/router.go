@@ -1,0 +1,221 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
+	"github.com/aegisx/pushd/internal/stats"
+)
+
+// Sink takes what comes for this node, and counts it.
+type Sink interface {
+	// Deliver takes a message. It must not block. Messages for one target come
+	// one after the other; for different targets, calls overlap.
+	Deliver(m *message.Message)
+	// Totals counts this node, quickly.
+	Totals() stats.Totals
+	// Local counts this node in detail.
+	Local(q stats.Query) stats.Local
+}
+
+// ErrNameTaken says that another live node has the name.
+var ErrNameTaken = errors.New("another node has this name")
+
+// Router is a node's way to the cluster. All methods may be called
+// concurrently.
+type Router struct {
+	// Set once.
+	opts     Options
+	log      *slog.Logger
+	self     identity
+	srv      *embedded // nil with an external NATS
+	conn     *conn
+	interest *interest
+	pub      *publisher
+	lanes    *lanes
+	talk     *talk
+	gather   *gatherer
+	metrics  *metrics
+
+	// Each ends one group of goroutines.
+	stopBeats, stopInterest    context.CancelFunc
+	stopReader                 chan struct{}
+	beats, batcher, publishing sync.WaitGroup
+	receiving                  sync.WaitGroup
+
+	closing sync.Once
+}
+
+// Start joins the cluster. It returns when NATS is connected and this node can
+// publish and receive; an external NATS that does not answer is an error. ctx
+// bounds the start only.
+func Start(ctx context.Context, o Options, s Sink) (*Router, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("cluster options: %w", err)
+	}
+	r := newRouter(o)
+	roster := newRoster(r.self, o, r.metrics, r.log)
+	if o.NATSURL == "" {
+		srv, err := startEmbedded(ctx, o, newNATSLog(r.log, o.NodeName, roster.refused))
+		if err != nil {
+			return nil, err
+		}
+		r.srv = srv
+	}
+	if err := r.connect(); err != nil {
+		r.stopServer()
+		return nil, err
+	}
+	r.build(s, roster)
+	r.run()
+	if err := r.join(ctx, roster); err != nil {
+		// The context may be done; what is left to do takes no time.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.PublishTimeout)
+		defer cancel()
+		return nil, errors.Join(err, r.Close(ctx))
+	}
+	return r, nil
+}
+
+func newRouter(o Options) *Router {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Router{
+		opts: o,
+		log:  log,
+		self: identity{
+			node:        o.NodeName,
+			incarnation: rand.Uint64(), //nolint:gosec // It tells runs apart, no more.
+			version:     o.Version,
+			started:     time.Now(),
+		},
+		metrics:    newMetrics(o.Registerer),
+		stopReader: make(chan struct{}),
+	}
+}
+
+// connect dials NATS. Events are passed on to interest, which does not exist
+// before there is a connection.
+func (r *Router) connect() error {
+	built := make(chan struct{})
+	var events *interest
+	c, err := dial(r.opts, r.srv, connEvents{
+		down: func() { <-built; events.linkDown() },
+		up:   func() { <-built; events.linkUp() },
+	}, r.metrics, r.log)
+	if err != nil {
+		return err
+	}
+	r.conn = c
+	r.interest = newInterest(c, r.opts, r.metrics, r.log)
+	events = r.interest
+	close(built)
+	return nil
+}
+
+func (r *Router) build(s Sink, roster *roster) {
+	live := &r.interest.live
+	r.pub = newPublisher(r.conn, r.opts, r.self, live, r.metrics)
+	r.lanes = newLanes(r.opts, s, r.metrics)
+	r.gather = &gatherer{
+		self: r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
+		calls:   make(map[uint64]chan report),
+		flights: make(map[stats.Query]*flight),
+	}
+	r.talk = &talk{
+		self: r.self, out: r.conn, sink: s, roster: roster, gather: r.gather,
+		every: r.opts.HeartbeatInterval, most: r.opts.MaxPayload, live: live,
+		log: r.log, metrics: r.metrics,
+		in:      make(chan *nats.Msg, controlDepth),
+		queries: make(chan query, queryDepth),
+		soon:    make(chan struct{}, 1),
+	}
+	r.talk.state.Store(int32(clusterv1.State_STATE_READY))
+}
+
+// run starts all goroutines but the heartbeats. Close ends them.
+func (r *Router) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stopInterest = cancel
+	r.batcher.Go(func() { r.interest.run(ctx) })
+	r.publishing.Go(r.pub.runWriter)
+	r.publishing.Go(r.pub.runFlusher)
+	r.lanes.start()
+	rd := &reader{in: r.conn.in, lanes: r.lanes, control: r.talk.in, metrics: r.metrics}
+	r.receiving.Go(func() { rd.run(r.stopReader) })
+	r.receiving.Go(r.talk.runControl)
+	r.receiving.Go(r.talk.runAnswers)
+}
+
+// Enqueue hands m to the publisher and does not wait for NATS. It never blocks:
+// when the bounded queue is full it fails with message.ErrOverloaded, when NATS
+// is away with message.ErrUnavailable.
+func (r *Router) Enqueue(m *message.Message) error { return r.pub.enqueue(m) }
+
+// Publish hands m to NATS and returns when NATS has it. It fails with
+// message.ErrUnavailable at once when NATS is away, and after PublishTimeout
+// when NATS does not answer; then the message may have been delivered.
+func (r *Router) Publish(ctx context.Context, m *message.Message) error {
+	return r.pub.publish(ctx, m)
+}
+
+// Acquire counts one local member of t in. True says that interest in t is
+// live: what is published from now on, anywhere, is delivered here. Otherwise
+// ready is called once, later, by another goroutine: with nil when interest is
+// live, with message.ErrUnavailable when NATS is away. After such an error the
+// member still counts, and interest goes live when NATS is back. Acquire never
+// blocks and may be called under locks that ready takes too. After Close it
+// returns false and does not call ready.
+func (r *Router) Acquire(t address.Target, ready func(error)) (live bool) {
+	return r.interest.acquire(t, ready)
+}
+
+// Release counts one local member of t out. After the last, interest lingers.
+// It never blocks.
+func (r *Router) Release(t address.Target) { r.interest.release(t) }
+
+// Ready reports whether NATS is connected and has all interest of this node.
+func (r *Router) Ready() bool { return r.interest.live.Load() }
+
+// Stats sums the figures of all nodes that answer within 500 ms. Unless fresh,
+// the answer may be up to 1 s old. Users are summed over nodes, and so are the
+// users and channels of a tenant; Totals.Tenants and Totals.Channels count
+// each once unless a node has too many to name. While NATS is away only this
+// node is counted and the answer is not complete.
+func (r *Router) Stats(ctx context.Context, q stats.Query, fresh bool) (*stats.Cluster, error) {
+	return r.gather.stats(ctx, q, fresh)
+}
+
+// SetDraining tells the other nodes that this one is about to leave.
+func (r *Router) SetDraining() {
+	r.talk.state.Store(int32(clusterv1.State_STATE_DRAINING))
+	r.talk.beatSoon()
+}
+
+func (r *Router) state() stats.State {
+	if r.talk.state.Load() == int32(clusterv1.State_STATE_DRAINING) {
+		return stats.StateDraining
+	}
+	return stats.StateReady
+}
+
+// ClusterAddr returns where the embedded server takes routes; nil if nowhere.
+func (r *Router) ClusterAddr() net.Addr {
+	if r.srv == nil || !r.opts.mesh() {
+		return nil
+	}
+	return r.srv.ClusterAddr()
+}
