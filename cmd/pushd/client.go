@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+)
+
+// maxAnswer bounds one answer of the Control API, in bytes: a full stats list
+// of long names fits.
+const maxAnswer = 16 << 20
+
+// defaultServer is where "pushd serve" has its Control API unless told
+// otherwise.
+const defaultServer = "127.0.0.1:9090"
+
+// client says how to reach the Control API of a node.
+type client struct {
+	Server  string
+	KeyFile string
+	Timeout time.Duration
+}
+
+func (c *client) addTo(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Server, "server", defaultServer, "address of the Control API")
+	fs.StringVar(&c.KeyFile, "key-file", "", "file with a bearer key for the Control API")
+	fs.DurationVar(&c.Timeout, "timeout", 5*time.Second, "longest wait for an answer")
+	bindEnvironment(fs, "server", "PUSHD_SERVER")
+	bindEnvironment(fs, "key-file", "PUSHD_KEY_FILE")
+}
+
+// call runs do with a connection and a deadline.
+func (c *client) call(ctx context.Context, do func(context.Context, *grpc.ClientConn) error) error {
+	return c.session(func(conn *grpc.ClientConn) error { return c.within(ctx, conn, do) })
+}
+
+// session runs do with a connection that it closes.
+func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
+	if c.Timeout <= 0 {
+		return usagef("--timeout must be positive, not %s", c.Timeout)
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+	}
+	if c.KeyFile != "" {
+		key, err := readSecret(c.KeyFile)
+		if err != nil {
+			return err
+		}
+		options = append(options, grpc.WithUnaryInterceptor(withKey(key)))
+	}
+	conn, err := grpc.NewClient(c.Server, options...)
+	if err != nil {
+		return usagef("--server %s: %w", c.Server, err)
+	}
+	defer func() {
+		if closeErr := conn.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close connection: %w", closeErr)
+		}
+	}()
+	return do(conn)
+}
+
+// within runs do under the client's timeout and makes its error readable.
+func (c *client) within(ctx context.Context, conn *grpc.ClientConn, do func(context.Context, *grpc.ClientConn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	if err := do(ctx, conn); err != nil {
+		return c.explain(err)
+	}
+	return nil
+}
+
+// withKey sends a bearer key with each call.
+func withKey(key secret) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key.reveal())
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+}

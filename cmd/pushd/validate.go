@@ -1,0 +1,145 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// minDrainTimeout leaves each step of the shutdown some time.
+const minDrainTimeout = time.Second
+
+// validate reports every setting that must not run, at once.
+func (c *config) validate() error {
+	errs := []error{
+		c.validateAddresses(),
+		c.validateCluster(),
+		c.validateDrain(),
+	}
+	if !c.Dev && len(c.Auth.Secrets) == 0 && len(c.Auth.PublicKeyFiles) == 0 {
+		errs = append(errs, errors.New(
+			"no key to check client tokens with: give --jwt-secret-file or --jwt-public-key-file, or try it with --dev"))
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		errs = append(errs, fmt.Errorf("--log-format must be text or json, not %q", c.Log.Format))
+	}
+	if _, err := parseLevel(c.Log.Level); err != nil {
+		errs = append(errs, err)
+	}
+	edgeOptions := c.edgeOptions()
+	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), c.clusterOptions().Validate())
+	return errors.Join(errs...)
+}
+
+func (c *config) validateAddresses() error {
+	var errs []error
+	for _, a := range []struct{ flag, addr string }{
+		{"http-addr", c.HTTPAddr}, {"grpc-addr", c.GRPCAddr}, {"metrics-addr", c.MetricsAddr},
+	} {
+		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", a.flag, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if c.Dev {
+		return c.validateDevAddresses()
+	}
+	if !isLoopback(c.GRPCAddr) && c.Auth.GRPCKeysFile == "" {
+		errs = append(errs, fmt.Errorf(
+			"--grpc-addr %s is not loopback: give --grpc-keys-file, or anybody there could push to everybody", c.GRPCAddr))
+	}
+	if !isLoopback(c.MetricsAddr) {
+		errs = append(errs, fmt.Errorf("--metrics-addr %s must be a loopback address: profiles are served there", c.MetricsAddr))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) validateDevAddresses() error {
+	var errs []error
+	for _, a := range []struct{ flag, addr string }{
+		{"http-addr", c.HTTPAddr},
+		{"grpc-addr", c.GRPCAddr},
+		{"metrics-addr", c.MetricsAddr},
+		{"cluster-addr", c.Cluster.Addr},
+	} {
+		if a.addr != "" && !isLoopback(a.addr) {
+			errs = append(errs, fmt.Errorf("--dev serves loopback addresses only, not --%s %s", a.flag, a.addr))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) validateCluster() error {
+	if c.Cluster.NATSURL.isSet() && (c.Cluster.Addr != "" || len(c.Cluster.Peers) > 0) {
+		return errors.New("--nats-url excludes --cluster-addr and --cluster-peers: they join embedded servers")
+	}
+	return nil
+}
+
+func (c *config) validateDrain() error {
+	l := c.Limits
+	switch {
+	case l.DrainTimeout < minDrainTimeout:
+		return fmt.Errorf("--drain-timeout must be at least %s, not %s", minDrainTimeout, l.DrainTimeout)
+	case l.DrainWindow >= l.DrainTimeout:
+		return fmt.Errorf("--drain-window %s must be shorter than --drain-timeout %s", l.DrainWindow, l.DrainTimeout)
+	case l.HandshakeTimeout <= 0: // the edge would take 0 for its default
+		return fmt.Errorf("--handshake-timeout must be positive, not %s", l.HandshakeTimeout)
+	default:
+		return nil
+	}
+}
+
+// isLoopback reports whether addr, HOST:PORT, can only be reached from this
+// machine. No name but localhost is trusted: what a name means may change.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+const (
+	maxNodeName = 64
+	suffixBytes = 6
+)
+
+// defaultNodeName makes a name from the host's, with a suffix so that several
+// nodes may run on one host.
+func defaultNodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	return nodeName(host, strings.ToLower(rand.Text()[:suffixBytes]))
+}
+
+// nodeName joins host and suffix to a valid node name.
+func nodeName(host, suffix string) string {
+	host, _, _ = strings.Cut(host, ".")
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		default:
+			return '-'
+		}
+	}, host)
+	clean = strings.Trim(clean, "-")
+	clean = clean[:min(len(clean), maxNodeName-len(suffix)-1)]
+	if clean == "" {
+		clean = "node"
+	}
+	return clean + "-" + suffix
+}
