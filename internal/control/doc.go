@@ -1,0 +1,37 @@
+// Package control serves the Control API: gRPC for the services that push
+// messages and for the operators who ask what is connected. Beside the
+// commands, it is the only package that knows gRPC.
+//
+// # Lifetime
+//
+// [NewServer] makes a Server that starts nothing. [Server.Serve] takes calls
+// until [Server.Shutdown], which lets calls in flight finish and waits for
+// every goroutine. Until SetServing(true) the health service says NOT_SERVING,
+// and it says so whenever the Router is not ready; calls are taken all the
+// same.
+//
+// # Path of a call
+//
+// Every method of every service is registered through one guard: it checks the
+// key before the request is read, turns panics and errors into statuses, and
+// counts. A request is then checked in full: all that is wrong with it is
+// reported together, and a refused request has reached nobody. What is left is
+// one message with its payload in final form, which the Router publishes. OK
+// means that NATS has the message.
+//
+// # Errors
+//
+// A refusal is a specific code with google.rpc.ErrorInfo, whose reason is from
+// the protocol's closed list, google.rpc.BadRequest where fields are at fault
+// and google.rpc.RetryInfo where trying again helps. What goes wrong below the
+// calls is answered by the gRPC library without details: a malformed path,
+// compression, and a request of more than twice the largest payload
+// (RESOURCE_EXHAUSTED). Texts never quote a request. Keys, payloads and names
+// are never logged.
+//
+// # Slow consumers
+//
+// There are none here: a call holds one message until the Router has taken or
+// refused it. When the Router's queue is full, calls fail with
+// RESOURCE_EXHAUSTED.
+package control

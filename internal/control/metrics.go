@@ -1,0 +1,50 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+)
+
+// unknownMethod is the label of all calls of methods that do not exist.
+const unknownMethod = "unknown"
+
+type metrics struct {
+	calls   *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+	panics  prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_control_calls_total", Help: "Calls of the Control API that ended, by method and gRPC code.",
+		}, []string{"method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pushd_control_call_seconds", Help: "How long unary calls took.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"method"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_control_panics_total", Help: "Calls that ended in a panic.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	if err := errors.Join(reg.Register(m.calls), reg.Register(m.seconds), reg.Register(m.panics)); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
+// ended counts a call. Streams, which last as long as their caller likes, are
+// not timed.
+func (m *metrics) ended(of *method, code codes.Code, took time.Duration) {
+	m.calls.WithLabelValues(of.name, code.String()).Inc()
+	if !of.stream {
+		m.seconds.WithLabelValues(of.name).Observe(took.Seconds())
+	}
+}

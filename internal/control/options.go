@@ -1,0 +1,50 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// defaultMaxPayload is Options.MaxPayload unless set.
+const defaultMaxPayload = 1 << 20
+
+// Options configures a Server.
+type Options struct {
+	// MaxPayload bounds the payload of one message as the caller gives it, in
+	// bytes of JSON. 0: 1 MiB.
+	MaxPayload int
+	// Keys open the API. Nil: the API is open to everybody who can connect,
+	// which the caller keeps to loopback.
+	Keys Keys
+	// Logger receives internal errors and panics. Nil: nothing is logged.
+	Logger *slog.Logger
+	// Registerer receives the metrics. Nil: they are not registered.
+	Registerer prometheus.Registerer
+}
+
+// Validate reports every option that is out of bounds.
+func (o Options) Validate() error {
+	var errs []error
+	if o.MaxPayload < 0 {
+		errs = append(errs, fmt.Errorf("max payload must not be negative, not %d", o.MaxPayload))
+	}
+	// A list that came out empty by mistake must not open the API.
+	if o.Keys != nil && len(o.Keys) == 0 {
+		errs = append(errs, errors.New("the list of keys must not be empty"))
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults returns o with what was left out filled in.
+func (o Options) withDefaults() Options {
+	if o.MaxPayload == 0 {
+		o.MaxPayload = defaultMaxPayload
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}

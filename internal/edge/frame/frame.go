@@ -1,0 +1,96 @@
+package frame
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	// maxControl bounds the payload of ping, pong and close.
+	maxControl = ws.MaxControlFramePayloadSize
+	// maxReason is what the code leaves of that.
+	maxReason = maxControl - 2
+)
+
+const (
+	finBit  = 0x80
+	maskBit = 0x80
+	// length16 and length64 say that the length follows in 2 or 8 bytes.
+	length16 = 126
+	length64 = 127
+)
+
+// Frame is one message to clients: a whole frame that is final and unmasked.
+// It is immutable and safe for concurrent use.
+type Frame struct {
+	// plain is the frame as a client without extensions gets it.
+	plain []byte
+}
+
+// Text makes a text message. It copies payload, which must be valid UTF-8.
+func Text(payload []byte) *Frame { return build(ws.OpText, payload) }
+
+// Binary makes a binary message. It copies payload.
+func Binary(payload []byte) *Frame { return build(ws.OpBinary, payload) }
+
+// Ping makes a ping. It copies payload, of which at most 125 bytes go out.
+func Ping(payload []byte) *Frame {
+	return build(ws.OpPing, payload[:min(len(payload), maxControl)])
+}
+
+// Pong makes the answer to a ping. It copies payload, of which at most 125
+// bytes go out.
+func Pong(payload []byte) *Frame {
+	return build(ws.OpPong, payload[:min(len(payload), maxControl)])
+}
+
+// Close makes a close frame. The reason is UTF-8 and is cut to 123 bytes, at a
+// character. A code that stands for the lack of one (0, 1005, 1006 and 1015)
+// makes an empty close frame.
+func Close(code ws.StatusCode, reason string) *Frame {
+	switch code {
+	case 0, ws.StatusNoStatusRcvd, ws.StatusAbnormalClosure, ws.StatusTLSHandshake:
+		return build(ws.OpClose, nil)
+	}
+	reason = cut(reason, maxReason)
+	body := make([]byte, 0, maxControl)
+	body = binary.BigEndian.AppendUint16(body, uint16(code))
+	return build(ws.OpClose, append(body, reason...))
+}
+
+// Bytes returns the whole frame. The caller must not change it.
+func (f *Frame) Bytes() []byte { return f.plain }
+
+// Len returns the length of Bytes.
+func (f *Frame) Len() int { return len(f.plain) }
+
+func build(op ws.OpCode, payload []byte) *Frame {
+	n := len(payload)
+	b := make([]byte, 0, ws.HeaderSize(ws.Header{Length: int64(n)})+n)
+	b = append(b, finBit|byte(op))
+	switch {
+	case n < length16:
+		b = append(b, byte(n))
+	case n <= math.MaxUint16:
+		b = append(b, length16)
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b = append(b, length64)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return &Frame{plain: append(b, payload...)}
+}
+
+// cut shortens s to at most n bytes, at a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
