@@ -105,6 +105,30 @@ func TestTextFailsAtOnce(t *testing.T) {
 	}
 }
 
+// TestTextEndsInACharacter cuts the last character of a text off, where only
+// the end of the message tells.
+func TestTextEndsInACharacter(t *testing.T) {
+	for s, at := range invalidTexts {
+		if at != len(s) {
+			continue
+		}
+		t.Run(s, func(t *testing.T) {
+			data := raw(text, s)
+			for i := range data {
+				if got := feed(t, limits, data, i); !got.equal(fails(1007)) {
+					t.Fatalf("cut at %d: got %v", i, got)
+				}
+			}
+			for i := range len(s) + 1 {
+				data := join(raw(moreText, s[:i]), raw(ping, ""), raw(cont, s[i:]))
+				if got := feed(t, limits, data); !got.equal(fails(1007, "9:")) {
+					t.Fatalf("fragment at %d: got %v", i, got)
+				}
+			}
+		})
+	}
+}
+
 func TestTextOfOneMessageDoesNotReachTheNext(t *testing.T) {
 	data := join(raw(text, "a"), raw(moreText, "\xe2\x82"), raw(cont, "\xac"), raw(text, "\xac"))
 	if got, want := feed(t, limits, data), fails(1007, "1:a", "1:€"); !got.equal(want) {

@@ -19,7 +19,8 @@ type Shard struct {
 }
 
 // walk goes from the last member of a topic to the first: those before left
-// are still to be visited.
+// are still to be visited. There are never more of them than members, so none
+// when the topic ends and its number goes to another.
 type walk struct {
 	topic uint32
 	left  int
@@ -145,8 +146,8 @@ func (s *Shard) channels(cells []membership) int {
 
 // Members calls f for each member of t, in no particular order. f may end and
 // begin any memberships: who leaves before its turn is not visited, everyone
-// else who was there at the start is visited once, and who joins meanwhile is
-// not visited. f must not call Members.
+// else who was there at the start is visited once, and who joins meanwhile,
+// even if it was there before, is not visited. f must not call Members.
 func (s *Shard) Members(t address.Target, f func(slot uint32)) {
 	id := s.topic(t)
 	if id == 0 {

@@ -108,9 +108,6 @@ func (s *Shard) freeTopic(id uint32) {
 	}
 	*t = topic{}
 	s.topics.give(id)
-	if s.walk.topic == id {
-		s.walk = walk{}
-	}
 }
 
 // shrink gives memory back when three quarters of list are empty. Half of what

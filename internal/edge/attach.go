@@ -1,0 +1,112 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/auth"
+	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// errConnectionLimit says that the user has all the connections it may have.
+var errConnectionLimit = errors.New("too many connections of this user")
+
+// attach gives an upgraded socket to its loop. On an error nothing is
+// registered and the caller still owns nc.
+func (h *Hub) attach(nc net.Conn, pipelined []byte, p *auth.Principal) error {
+	c := &conn{
+		id:        message.NewID(),
+		principal: p,
+		parser: frame.NewParser(frame.Limits{
+			MaxMessage:   h.opts.MaxMessageBytes,
+			MaxFragments: maxFragments,
+		}),
+	}
+	var err error
+	if c.tenant, err = address.TenantTarget(p.Tenant); err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	if !p.User.IsZero() {
+		if c.user, err = address.UserTarget(p.Tenant, p.User); err != nil {
+			return fmt.Errorf("attach: %w", err)
+		}
+	}
+	c.loop = h.loopFor(c.user)
+	l := c.loop
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !c.user.IsZero() && l.shard.Count(c.user) >= h.opts.MaxConnectionsPerUser {
+		return errConnectionLimit
+	}
+	if c.socket, err = l.driver.Attach(nc, pipelined, c); err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	l.registerLocked(c)
+	return nil
+}
+
+// registerLocked makes c a member of its tenant, its user and everybody. The
+// client is told once the interest in all of them is live, and nothing is read
+// from it or sent to it before.
+func (l *loop) registerLocked(c *conn) {
+	h := l.hub
+	l.tell(time.Now())
+	c.slot = l.slotLocked(c)
+	c.lastRead = l.clock
+	c.nextPing = l.clock + jitter(h.opts.PingInterval)
+	c.scheduleLocked(c.nextLocked())
+	h.connections.Add(1)
+	h.metrics.opened.Inc()
+
+	// One more than is asked for, so that no answer can finish before all
+	// questions are put.
+	waiting := 1
+	var failed error
+	ready := func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		failed = errors.Join(failed, err)
+		waiting--
+		if waiting == 0 {
+			l.openLocked(c, failed)
+			l.flushLocked()
+		}
+	}
+	ask := func(t address.Target) {
+		if !h.bus.Acquire(t, ready) {
+			waiting++
+		}
+	}
+	ask(allTarget)
+	c.countedAll = true
+	ask(c.tenant)
+	l.joinLocked(c, c.tenant)
+	if !c.user.IsZero() {
+		ask(c.user)
+		l.joinLocked(c, c.user)
+	}
+	waiting--
+	if waiting == 0 {
+		l.openLocked(c, nil)
+		l.flushLocked()
+	}
+}
+
+// openLocked tells the client that it is connected and begins to read.
+func (l *loop) openLocked(c *conn, failed error) {
+	if c.state != stateOpening {
+		return
+	}
+	if failed != nil {
+		c.closeLocked(closeOverloaded, closeReason(closeOverloaded))
+		c.socket.Start()
+		return
+	}
+	c.state = stateOpen
+	c.sendLocked(connectionFrame(c.id, time.Now()))
+	c.socket.Start()
+}

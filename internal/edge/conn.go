@@ -1,0 +1,239 @@
+package edge
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/auth"
+	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// allTarget names every connection.
+var allTarget = address.AllTarget()
+
+// state is where a connection is in its life. It only grows.
+type state uint8
+
+const (
+	// stateOpening: the interest in its targets is not live yet.
+	stateOpening state = iota
+	// stateOpen: the client was told its connection id.
+	stateOpen
+	// stateClosing: the close frame is queued; what is read is thrown away.
+	stateClosing
+	// stateClosed: the socket is gone and the slot is free.
+	stateClosed
+)
+
+// conn is one client's connection. It implements poll.Handler; the socket's
+// driver calls Readable, Writable and Closed, with loop.mu held.
+type conn struct {
+	// set once
+	id        message.ID
+	loop      *loop
+	slot      uint32
+	principal *auth.Principal
+	socket    poll.Socket
+	// tenant and user are its targets; user is zero when anonymous.
+	tenant, user address.Target
+
+	// guarded by loop.mu
+	state  state
+	dirty  bool
+	finned bool
+	// countedAll says that a reference of interest in everything is held.
+	countedAll bool
+	limiter    limiter
+	parser     frame.Parser
+	out        outbox
+	// notifications is nil until the client subscribed to types.
+	notifications map[string]struct{}
+	pending       []*pendingJoin
+	// Times count from the start of the hub.
+	lastRead, nextPing time.Duration
+	// cutAt is when a closing connection is cut.
+	cutAt time.Duration
+	// behindSince is when the outbound queue last began to wait for the kernel;
+	// 0: it does not.
+	behindSince time.Duration
+	// due is the tick for which the wheel names this connection; a name for
+	// another tick is old.
+	due uint32
+}
+
+// Readable implements poll.Handler: it takes what the socket read.
+func (c *conn) Readable(data []byte) {
+	l := c.loop
+	l.bytesIn += uint64(len(data))
+	if c.state != stateOpen {
+		return
+	}
+	l.tell(time.Now())
+	c.lastRead = l.clock
+	l.current = c
+	err := c.parser.Feed(data, l.onMessage)
+	l.current = nil
+	if err != nil {
+		c.failLocked(err)
+	}
+	l.flushLocked()
+}
+
+// Writable implements poll.Handler: the kernel takes bytes again.
+func (c *conn) Writable() {
+	c.out.blocked = false
+	c.loop.markDirty(c)
+	c.loop.flushLocked()
+}
+
+// Closed implements poll.Handler: the socket is gone. It is the one place
+// where a connection is taken off its loop.
+func (c *conn) Closed(error) {
+	l := c.loop
+	if c.state < stateClosing {
+		l.hub.metrics.closed(ws.StatusAbnormalClosure)
+		c.detachLocked()
+	}
+	c.state = stateClosed
+	l.dropped += uint64(c.out.discard())
+	l.conns[c.slot] = nil
+	l.free = append(l.free, c.slot)
+	l.hub.connections.Add(-1)
+}
+
+// sendLocked queues f. A connection that falls behind is closed.
+func (c *conn) sendLocked(f *frame.Frame) {
+	if c.state >= stateClosing {
+		return
+	}
+	l := c.loop
+	if !c.out.admits(f.Len(), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
+		l.dropped++
+		l.hub.metrics.dropped(dropSlowConsumer)
+		c.fallBehindLocked()
+		return
+	}
+	c.out.push(f)
+	l.markDirty(c)
+}
+
+// fallBehindLocked closes a slow consumer, which loses its queue.
+func (c *conn) fallBehindLocked() {
+	c.closeLocked(closeSlowConsumer, closeReason(closeSlowConsumer))
+}
+
+// flushLocked writes what waits, as far as the kernel takes it.
+func (c *conn) flushLocked() {
+	l := c.loop
+	for !c.out.blocked && len(c.out.frames) > 0 && c.state != stateClosed {
+		bufs := c.out.gather(l.bufs[:])
+		want := 0
+		for _, b := range bufs {
+			want += len(b)
+		}
+		n, err := c.socket.Write(bufs)
+		clear(bufs)
+		c.out.advance(n)
+		l.bytesOut += uint64(n)
+		if err != nil {
+			c.cutLocked()
+			return
+		}
+		c.out.blocked = n < want
+	}
+	c.noteBehindLocked()
+	if c.state == stateClosing && len(c.out.frames) == 0 && !c.finned {
+		c.finned = true
+		c.cutAt = l.hub.since(time.Now()) + lingerAfterClose
+		c.scheduleLocked(c.cutAt)
+		// An error here means that the socket is gone, which Closed tells.
+		_ = c.socket.CloseWrite()
+	}
+}
+
+// failLocked closes c for a fault in what it sent.
+func (c *conn) failLocked(err error) {
+	code, reason := faultCode(err)
+	c.closeLocked(code, reason)
+}
+
+// noteBehindLocked keeps the time since when c has been behind without a break.
+func (c *conn) noteBehindLocked() {
+	switch {
+	case len(c.out.frames) == 0:
+		c.behindSince = 0
+	case c.behindSince == 0:
+		c.behindSince = max(1, c.loop.hub.since(time.Now()))
+		c.scheduleLocked(c.behindSince + c.loop.hub.opts.OutboundMaxAge)
+	}
+}
+
+// sweepLocked looks at the timers of c at the time of its loop's clock.
+func (c *conn) sweepLocked() {
+	now, o := c.loop.clock, &c.loop.hub.opts
+	switch {
+	case c.state == stateClosing:
+		if now >= c.cutAt {
+			c.socket.Close()
+		}
+	case c.state != stateOpen:
+	case now-c.lastRead > o.IdleTimeout:
+		c.closeLocked(closePingTimeout, closeReason(closePingTimeout))
+	case c.behindSince > 0 && now-c.behindSince > o.OutboundMaxAge:
+		c.fallBehindLocked()
+	case !c.principal.ExpiresAt.IsZero() && c.loop.now.After(c.principal.ExpiresAt):
+		c.closeLocked(closeTokenExpired, closeReason(closeTokenExpired))
+	case now >= c.nextPing:
+		c.nextPing = now + jitter(o.PingInterval)
+		c.sendLocked(c.loop.hub.ping)
+	}
+	c.scheduleLocked(c.nextLocked())
+}
+
+// nextLocked returns when the next timer of c is due.
+func (c *conn) nextLocked() time.Duration {
+	o := &c.loop.hub.opts
+	if c.state == stateClosing {
+		return c.cutAt
+	}
+	next := min(c.nextPing, c.lastRead+o.IdleTimeout)
+	if c.behindSince > 0 {
+		next = min(next, c.behindSince+o.OutboundMaxAge)
+	}
+	if !c.principal.ExpiresAt.IsZero() {
+		next = min(next, c.loop.hub.since(c.principal.ExpiresAt))
+	}
+	return next
+}
+
+// scheduleLocked makes the wheel name c at the time at, or before.
+func (c *conn) scheduleLocked(at time.Duration) {
+	w := &c.loop.wheel
+	if c.due > w.now && time.Duration(c.due)*tick <= at {
+		return
+	}
+	c.due = w.add(c.slot, at)
+}
+
+// jitter spreads d by a tenth around itself.
+func jitter(d time.Duration) time.Duration {
+	return d - d/20 + rand.N(d/10+1)
+}
+
+// wants reports whether c takes notifications of this type: it never chose
+// types, or chose this one or all.
+func (c *conn) wants(kind string) bool {
+	if c.notifications == nil {
+		return true
+	}
+	if _, ok := c.notifications[kind]; ok {
+		return true
+	}
+	_, ok := c.notifications[allTypes]
+	return ok
+}

@@ -1,0 +1,135 @@
+package handshake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/gobwas/ws"
+)
+
+// The paths that are upgraded.
+const (
+	clientPath = "/ws"
+	adminPath  = "/ws/admin"
+)
+
+// upgrade is one run of ws.Upgrader over a head that passed the strict check.
+// The callbacks gather; decide decides.
+type upgrade struct {
+	h      *Handshaker
+	remote net.Addr
+	out    gate
+
+	host, origin          string
+	hasOrigin             bool
+	bearer, query, cookie string
+	offers                offers
+}
+
+// run writes the 101 to conn. The error is a *Rejection or that of the write.
+func (u *upgrade) run(conn net.Conn, head []byte) error {
+	u.remote = conn.RemoteAddr()
+	u.out.Writer = conn
+	upgrader := ws.Upgrader{
+		OnRequest: u.onRequest,
+		OnHost:    u.onHost,
+		OnHeader:  u.onHeader,
+		// It never selects: the Upgrader would show it no further fields then.
+		ProtocolCustom:  func(v []byte) (string, bool) { return "", u.offers.add(v) },
+		OnBeforeUpgrade: u.decide,
+	}
+	_, err := upgrader.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{bytes.NewReader(head), &u.out})
+	var rej *Rejection
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &rej):
+		return rej
+	case u.out.open:
+		return fmt.Errorf("write upgrade: %w", err)
+	default:
+		return malformed("malformed WebSocket request")
+	}
+}
+
+func (u *upgrade) onRequest(uri []byte) error {
+	_, query, _ := bytes.Cut(uri, []byte("?"))
+	u.query = tokenFromQuery(string(query))
+	return nil
+}
+
+func (u *upgrade) onHost(host []byte) error {
+	u.host = string(host)
+	return nil
+}
+
+// onHeader is called with the name in its canonical form.
+func (u *upgrade) onHeader(name, value []byte) error {
+	switch string(name) {
+	case "Origin":
+		u.origin, u.hasOrigin = string(value), true
+	case "Authorization":
+		u.bearer = bearerToken(value)
+	case "Cookie":
+		if u.cookie == "" && u.h.readCookie {
+			u.cookie = tokenFromCookies(value, u.h.opts.CookieName)
+		}
+	}
+	return nil
+}
+
+// decide is the last callback. After its yes, what the Upgrader writes goes
+// out.
+func (u *upgrade) decide() (ws.HandshakeHeader, error) {
+	if u.hasOrigin && !u.h.origins.admits(u.origin, u.host) {
+		return nil, reject(http.StatusForbidden, ReasonOrigin, "pages of this Origin may not connect")
+	}
+	header, rej := u.offers.choose()
+	if rej != nil {
+		return nil, rej
+	}
+	if u.h.opts.Admit != nil {
+		if refusal := u.h.opts.Admit(u.remote); refusal != nil {
+			return nil, refusal.rejection()
+		}
+	}
+	u.out.open = true
+	return header, nil
+}
+
+// token returns the first one found, in the order of trust: what only the
+// application can have set comes first.
+func (u *upgrade) token() string {
+	for _, t := range [...]string{u.bearer, u.offers.token, u.query, u.cookie} {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// gate swallows what is written before it is open: the Upgrader answers a
+// refusal on its own, and that answer lacks what ours says.
+type gate struct {
+	io.Writer
+	open bool
+}
+
+// Write implements io.Writer.
+func (g *gate) Write(p []byte) (int, error) {
+	if !g.open {
+		return len(p), nil
+	}
+	n, err := g.Writer.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("write: %w", err)
+	}
+	return n, nil
+}

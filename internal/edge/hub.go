@@ -1,0 +1,139 @@
+package edge
+
+import (
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/internal/edge/registry"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// maxLoops is the width of the directory's bit mask.
+const maxLoops = 64
+
+// Hub owns the loops and knows which of them hold receivers of a target. It is
+// what the cluster delivers to. All methods may be called concurrently.
+type Hub struct {
+	// set once
+	opts      Options
+	log       *slog.Logger
+	metrics   *metrics
+	loops     []*loop
+	directory *registry.Directory
+	rate      rate
+	start     time.Time
+	seed      maphash.Seed
+	// ping is the server ping that all connections share.
+	ping *frame.Frame
+	// bus is set by NewServer, before the first connection.
+	bus Bus
+
+	running     sync.WaitGroup
+	connections atomic.Int64
+	nextLoop    atomic.Uint64
+}
+
+// NewHub starts the loops. The caller ends them with Close.
+func NewHub(o Options) (*Hub, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("edge options: %w", err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.NewDriver == nil {
+		o.NewDriver = poll.New
+	}
+	h := &Hub{
+		opts:      o,
+		log:       o.Logger,
+		metrics:   newMetrics(o.Registerer),
+		directory: registry.NewDirectory(),
+		rate:      newRate(o.InboundRate, o.InboundBurst),
+		start:     time.Now(),
+		seed:      maphash.MakeSeed(),
+		ping:      frame.Ping(nil),
+	}
+	for i := range o.Loops {
+		l, err := newLoop(h, i)
+		if err != nil {
+			h.closeDrivers()
+			return nil, fmt.Errorf("edge loop: %w", err)
+		}
+		h.loops = append(h.loops, l)
+	}
+	for _, l := range h.loops {
+		h.running.Go(l.run)
+	}
+	return h, nil
+}
+
+// Close ends the loops and waits for them. Connections must be gone by then:
+// see Server.Drain.
+func (h *Hub) Close() {
+	for _, l := range h.loops {
+		close(l.stop)
+	}
+	h.running.Wait()
+	h.closeDrivers()
+}
+
+func (h *Hub) closeDrivers() {
+	for _, l := range h.loops {
+		l.driver.Close()
+	}
+}
+
+// awaitSockets waits until every connection is gone. None may come meanwhile.
+func (h *Hub) awaitSockets() {
+	for _, l := range h.loops {
+		l.driver.Wait()
+	}
+}
+
+// Deliver hands m to every loop that holds a receiver. It never blocks; a loop
+// whose inbox is full drops m and counts it.
+func (h *Hub) Deliver(m *message.Message) {
+	mask := h.receivers(m.Target)
+	if mask == 0 {
+		return
+	}
+	d := delivery{
+		target:           m.Target,
+		notificationType: m.NotificationType,
+		exclude:          m.Exclude,
+		deadline:         m.Deadline,
+		frame:            frame.Text(m.Payload),
+	}
+	for ; mask != 0; mask &= mask - 1 {
+		h.loops[bits.TrailingZeros64(mask)].post(d)
+	}
+}
+
+// receivers returns the loops that may hold a receiver of t, as a bit mask.
+func (h *Hub) receivers(t address.Target) uint64 {
+	if t.Kind() == address.KindAll {
+		return ^uint64(0) >> (maxLoops - len(h.loops))
+	}
+	return h.directory.Loops(t)
+}
+
+// loopFor returns the loop of a new connection: one loop for all connections
+// of a user, the next in turn for anonymous ones.
+func (h *Hub) loopFor(user address.Target) *loop {
+	if user.IsZero() {
+		return h.loops[h.nextLoop.Add(1)%uint64(len(h.loops))]
+	}
+	return h.loops[maphash.Comparable(h.seed, user)%uint64(len(h.loops))]
+}
+
+// since returns the time since the hub's start, the clock of all timers.
+func (h *Hub) since(t time.Time) time.Duration { return t.Sub(h.start) }

@@ -1,0 +1,234 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/edge/frame"
+)
+
+// pendingJoin is a join whose interest is not live yet. One reference of
+// interest is held for each target.
+type pendingJoin struct {
+	targets []address.Target
+	// types are the notification types that come with the targets.
+	types []string
+	// waiting counts the targets whose interest is not live.
+	waiting int
+	failed  error
+	// answer is what the client gets when the join has worked.
+	answer *frame.Frame
+	// request is what is answered when it has not.
+	request command
+	// then holds the commands that came meanwhile and must follow the join: a
+	// leave of one of the targets, and what names one of them after that.
+	then []command
+}
+
+// joinChannelLocked makes c a member of a channel.
+func (c *conn) joinChannelLocked(cmd command) error {
+	channel, err := cmd.channel()
+	if err != nil {
+		return err
+	}
+	target, err := address.ChannelTarget(c.principal.Tenant, channel)
+	if err != nil || !c.loop.hub.opts.Policy.MayJoin(c.principal, channel) {
+		return &fault{codePermissionDenied, textAccessDenied}
+	}
+	return c.joinLocked(&pendingJoin{
+		targets: []address.Target{target},
+		request: cmd,
+		answer:  channelFrame("channel_joined", cmd.id, channel),
+	})
+}
+
+// subscribeLocked adds notification types and joins their channels.
+func (c *conn) subscribeLocked(cmd command) error {
+	types, err := cmd.types()
+	if err != nil {
+		return err
+	}
+	p := c.principal
+	if p.User.IsZero() {
+		return &fault{codePermissionDenied, textDenied}
+	}
+	var targets []address.Target
+	for _, kind := range types {
+		// A user id with ':' has no such channels: the types only filter.
+		channel, ok := address.NotificationChannel(p.Tenant, p.User, kind)
+		if !ok {
+			continue
+		}
+		target, err := address.ChannelTarget(p.Tenant, channel)
+		if err != nil {
+			return fmt.Errorf("notification channel: %w", err)
+		}
+		if !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	if err := c.admitTypes(types); err != nil {
+		return err
+	}
+	return c.joinLocked(&pendingJoin{
+		targets: targets,
+		types:   types,
+		request: cmd,
+		answer:  typesFrame(cmd.id, types),
+	})
+}
+
+// admitTypes bounds the types of one connection as its channels are bounded.
+func (c *conn) admitTypes(types []string) error {
+	if len(c.notifications)+len(types) <= c.loop.hub.opts.MaxChannelsPerConnection {
+		return nil
+	}
+	added := 0
+	for _, kind := range types {
+		if _, ok := c.notifications[kind]; !ok {
+			added++
+		}
+	}
+	if len(c.notifications)+added > c.loop.hub.opts.MaxChannelsPerConnection {
+		return c.limitFault()
+	}
+	return nil
+}
+
+func (c *conn) limitFault() *fault {
+	return &fault{codeChannelLimit, fmt.Sprintf("At most %d channels per connection", c.loop.hub.opts.MaxChannelsPerConnection)}
+}
+
+// admitTargets bounds the channels of one connection, those of pending joins
+// among them.
+func (c *conn) admitTargets(targets []address.Target) error {
+	l := c.loop
+	coming := make(map[address.Target]struct{})
+	add := func(targets []address.Target) {
+		for _, t := range targets {
+			if !l.shard.Has(c.slot, t) {
+				coming[t] = struct{}{}
+			}
+		}
+	}
+	for _, p := range c.pending {
+		add(p.targets)
+	}
+	before := len(coming)
+	add(targets)
+	if len(coming) > before && l.shard.Channels(c.slot)+len(coming) > l.hub.opts.MaxChannelsPerConnection {
+		return c.limitFault()
+	}
+	return nil
+}
+
+// joinLocked makes c a member of all targets of p and answers its request, at
+// once or when the interest is live. Either all are joined or none.
+func (c *conn) joinLocked(p *pendingJoin) error {
+	l := c.loop
+	for _, earlier := range slices.Backward(c.pending) {
+		if len(earlier.then) > 0 && slices.ContainsFunc(p.targets, earlier.joins) {
+			earlier.then = append(earlier.then, p.request)
+			return nil
+		}
+	}
+	if err := c.admitTargets(p.targets); err != nil {
+		return err
+	}
+	// One more than is asked for, so that nothing finishes before all is asked.
+	p.waiting = 1
+	ready := func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		p.failed = errors.Join(p.failed, err)
+		p.waiting--
+		if p.waiting == 0 {
+			c.finishJoinLocked(p)
+			l.flushLocked()
+		}
+	}
+	for _, t := range p.targets {
+		if !l.hub.bus.Acquire(t, ready) {
+			p.waiting++
+		}
+	}
+	c.pending = append(c.pending, p)
+	p.waiting--
+	if p.waiting == 0 {
+		c.finishJoinLocked(p)
+	}
+	return nil
+}
+
+// joins reports whether t is one of the targets.
+func (p *pendingJoin) joins(t address.Target) bool { return slices.Contains(p.targets, t) }
+
+// finishJoinLocked ends a pending join, and then does what waited for it.
+func (c *conn) finishJoinLocked(p *pendingJoin) {
+	l := c.loop
+	c.pending = slices.DeleteFunc(c.pending, func(o *pendingJoin) bool { return o == p })
+	if len(c.pending) == 0 {
+		c.pending = nil
+	}
+	if c.state != stateOpen || p.failed != nil {
+		for _, t := range p.targets {
+			l.hub.bus.Release(t)
+		}
+		if c.state == stateOpen {
+			c.refuseLocked(p.request, &fault{codeUnavailable, textUnavailable})
+		}
+	} else {
+		for _, t := range p.targets {
+			l.joinLocked(c, t)
+		}
+		c.addTypes(p.types)
+		c.sendLocked(p.answer)
+	}
+	for _, cmd := range p.then {
+		if c.state != stateOpen {
+			return
+		}
+		if err := c.answerLocked(cmd, c.dispatchLocked(cmd)); err != nil {
+			c.failLocked(err)
+		}
+	}
+}
+
+// addTypes subscribes c to notification types; nil is no subscription, but an
+// empty list is one.
+func (c *conn) addTypes(types []string) {
+	if types == nil {
+		return
+	}
+	if c.notifications == nil {
+		c.notifications = make(map[string]struct{}, len(types))
+	}
+	for _, kind := range types {
+		c.notifications[kind] = struct{}{}
+	}
+}
+
+// leaveChannelLocked ends a membership. Leaving a channel that c is not in is
+// answered all the same.
+func (c *conn) leaveChannelLocked(cmd command) error {
+	channel, err := cmd.channel()
+	if err != nil {
+		return err
+	}
+	target, err := address.ChannelTarget(c.principal.Tenant, channel)
+	if err == nil {
+		for _, p := range slices.Backward(c.pending) {
+			if p.joins(target) {
+				p.then = append(p.then, cmd)
+				return nil
+			}
+		}
+		if left, last := c.loop.shard.Leave(c.slot, target); left {
+			c.loop.releaseLocked(target, last)
+		}
+	}
+	c.sendLocked(channelFrame("channel_left", cmd.id, channel))
+	return nil
+}

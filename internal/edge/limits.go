@@ -1,0 +1,50 @@
+package edge
+
+import "time"
+
+// excessGap and excessLimit tell a burst from a flood: refusals less than
+// excessGap apart count as one excess, and an excess of excessLimit ends the
+// connection.
+const (
+	excessGap   = time.Second
+	excessLimit = 5 * time.Second
+)
+
+// rate is what the limiters of all connections share.
+type rate struct {
+	// interval is the time one message costs.
+	interval time.Duration
+	// burst is how far ahead of its allowance a connection may be.
+	burst time.Duration
+}
+
+func newRate(perSecond float64, burst int) rate {
+	interval := time.Duration(float64(time.Second) / perSecond)
+	return rate{interval: interval, burst: interval * time.Duration(burst)}
+}
+
+// limiter is one connection's state of the generic cell rate algorithm. Times
+// are since the start of the hub.
+type limiter struct {
+	// due is when the allowance of all messages so far is used up.
+	due time.Duration
+	// excessSince and lastRefused bound the present excess.
+	excessSince, lastRefused time.Duration
+}
+
+// allow takes one message at now.
+func (l *limiter) allow(r rate, now time.Duration) bool {
+	due := max(l.due, now) + r.interval
+	if due-now <= r.burst {
+		l.due = due
+		return true
+	}
+	if l.lastRefused == 0 || now-l.lastRefused > excessGap {
+		l.excessSince = now
+	}
+	l.lastRefused = max(now, 1)
+	return false
+}
+
+// flooding reports whether the present excess has gone on for too long.
+func (l *limiter) flooding() bool { return l.lastRefused-l.excessSince >= excessLimit }

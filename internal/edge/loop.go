@@ -1,0 +1,279 @@
+package edge
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/internal/edge/registry"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+const (
+	// inboxDepth bounds the deliveries that wait for one loop.
+	inboxDepth = 16384
+	// writesPerTurn is how many connections are written to before the loop's
+	// mutex is given up for a moment, so that a large fan-out does not keep
+	// readers waiting.
+	writesPerTurn = 256
+	// iovecs bounds the frames of one write.
+	iovecs = 64
+	// inlineReceivers bounds the fan-out that whoever delivers a message does
+	// itself, if the loop is idle, instead of waking the loop's goroutine.
+	inlineReceivers = 64
+)
+
+// delivery is one message on its way to the members of one target on a loop.
+type delivery struct {
+	target           address.Target
+	frame            *frame.Frame
+	notificationType string
+	exclude          message.ID
+	deadline         time.Time
+}
+
+// loop owns a share of the connections. Its goroutine drains the inbox and
+// looks at the timers; its driver feeds it what the sockets bring, under mu.
+type loop struct {
+	// set once
+	hub    *Hub
+	index  int
+	driver poll.Driver
+	kick   chan struct{} // capacity 1
+	stop   chan struct{}
+	// onMessage is handleLocked as a value, made once so that feeding a parser
+	// allocates nothing.
+	onMessage func(frame.Message) error
+
+	// inboxMu guards the inbox alone and is never held with anything slow.
+	inboxMu sync.Mutex
+	inbox   []delivery
+	// inboxDropped counts what found the inbox full.
+	inboxDropped uint64
+
+	// mu guards all below and every connection of this loop.
+	mu    sync.Mutex
+	shard *registry.Shard
+	conns []*conn // by slot; nil: free
+	free  []uint32
+	dirty []*conn // have something to write
+	// current is the connection whose bytes are being parsed.
+	current *conn
+	// now is the time of the event being handled, and clock the same since the
+	// start of the hub.
+	now   time.Time
+	clock time.Duration
+	wheel wheel
+	spare []delivery // the inbox's other half
+	bufs  [iovecs][]byte
+
+	messagesIn, messagesOut, bytesIn, bytesOut, dropped uint64
+}
+
+func newLoop(h *Hub, index int) (*loop, error) {
+	l := &loop{
+		hub:   h,
+		index: index,
+		kick:  make(chan struct{}, 1),
+		stop:  make(chan struct{}),
+		shard: registry.NewShard(),
+	}
+	l.onMessage = l.handleLocked
+	driver, err := h.opts.NewDriver(&l.mu)
+	if err != nil {
+		return nil, fmt.Errorf("socket driver: %w", err)
+	}
+	l.driver = driver
+	return l, nil
+}
+
+// run is the loop's goroutine; Hub.Close stops it.
+func (l *loop) run() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-l.kick:
+			l.mu.Lock()
+			l.drainLocked()
+			l.mu.Unlock()
+		case <-ticker.C:
+			l.sweep()
+		}
+	}
+}
+
+// tell sets the time of the event being handled. Caller holds mu.
+func (l *loop) tell(now time.Time) { l.now, l.clock = now, l.hub.since(now) }
+
+// post queues d and sees to it that it is delivered: by the loop's goroutine,
+// or, where nothing else waits and the receivers are few, here. Never blocks.
+func (l *loop) post(d delivery) {
+	l.inboxMu.Lock()
+	waiting := len(l.inbox)
+	if waiting < inboxDepth {
+		l.inbox = append(l.inbox, d)
+	} else {
+		l.inboxDropped++
+	}
+	l.inboxMu.Unlock()
+	switch {
+	case waiting >= inboxDepth:
+		l.hub.metrics.dropped(dropInboxFull)
+	case waiting == 0 && l.tryDrain(d.target):
+	default:
+		select {
+		case l.kick <- struct{}{}:
+		default: // a drain is due anyway
+		}
+	}
+}
+
+// tryDrain drains the inbox unless somebody is at work on this loop, or t has
+// many members. What is posted meanwhile kicks the loop's goroutine.
+func (l *loop) tryDrain(t address.Target) bool {
+	if t.Kind() == address.KindAll || !l.mu.TryLock() {
+		return false
+	}
+	defer l.mu.Unlock()
+	if l.shard.Count(t) > inlineReceivers {
+		return false
+	}
+	l.drainLocked()
+	return true
+}
+
+// drainLocked takes the whole inbox, queues each message at its receivers, and
+// then writes to each of them once.
+func (l *loop) drainLocked() {
+	l.inboxMu.Lock()
+	batch := l.inbox
+	l.inbox = l.spare[:0]
+	l.inboxMu.Unlock()
+
+	l.tell(time.Now())
+	for i := range batch {
+		l.fanOutLocked(&batch[i])
+	}
+	clear(batch)
+	l.spare = batch[:0]
+	l.flushLocked()
+}
+
+// fanOutLocked queues d at every member of its target.
+func (l *loop) fanOutLocked(d *delivery) {
+	if !d.deadline.IsZero() && l.now.After(d.deadline) {
+		l.dropped++
+		l.hub.metrics.dropped(dropExpired)
+		return
+	}
+	if d.target.Kind() == address.KindAll {
+		for _, c := range l.conns {
+			if c != nil {
+				l.deliverLocked(c, d)
+			}
+		}
+		return
+	}
+	l.shard.Members(d.target, func(slot uint32) { l.deliverLocked(l.conns[slot], d) })
+}
+
+// deliverLocked queues d at c unless c must not have it.
+func (l *loop) deliverLocked(c *conn, d *delivery) {
+	if c.state != stateOpen || c.id == d.exclude {
+		return
+	}
+	if d.notificationType != "" && !c.wants(d.notificationType) {
+		return
+	}
+	l.messagesOut++
+	c.sendLocked(d.frame)
+}
+
+// markDirty puts c on the list of connections to write to.
+func (l *loop) markDirty(c *conn) {
+	if c.dirty || c.out.blocked {
+		return
+	}
+	c.dirty = true
+	l.dirty = append(l.dirty, c)
+}
+
+// flushLocked writes to every dirty connection. It gives up the mutex every
+// writesPerTurn writes; whoever takes it meanwhile works on the same list.
+func (l *loop) flushLocked() {
+	for n := 1; len(l.dirty) > 0; n++ {
+		last := len(l.dirty) - 1
+		c := l.dirty[last]
+		l.dirty[last] = nil
+		l.dirty = l.dirty[:last]
+		c.dirty = false
+		c.flushLocked()
+		if n%writesPerTurn == 0 {
+			l.mu.Unlock()
+			l.mu.Lock()
+		}
+	}
+}
+
+// sweep looks at the timers that are due.
+func (l *loop) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell(time.Now())
+	l.wheel.advance(l.clock, func(slot, due uint32) {
+		if c := l.conns[slot]; c != nil && c.due == due {
+			c.sweepLocked()
+		}
+	})
+	l.flushLocked()
+}
+
+// closeAllLocked ends every connection with code.
+func (l *loop) closeAllLocked(code ws.StatusCode) {
+	for _, c := range l.conns {
+		if c != nil {
+			c.closeLocked(code, closeReason(code))
+		}
+	}
+	l.flushLocked()
+}
+
+// slotLocked finds a place for c.
+func (l *loop) slotLocked(c *conn) uint32 {
+	if last := len(l.free) - 1; last >= 0 {
+		slot := l.free[last]
+		l.free = l.free[:last]
+		l.conns[slot] = c
+		return slot
+	}
+	l.conns = append(l.conns, c)
+	return uint32(len(l.conns) - 1)
+}
+
+// joinLocked makes c a member of t. The caller holds one reference of interest
+// in t for it, which is given back here if c was a member already.
+func (l *loop) joinLocked(c *conn, t address.Target) {
+	joined, first := l.shard.Join(c.slot, t)
+	if first {
+		l.hub.directory.Add(t, l.index)
+	}
+	if !joined {
+		l.hub.bus.Release(t)
+	}
+}
+
+// releaseLocked is told of every membership that ended.
+func (l *loop) releaseLocked(t address.Target, last bool) {
+	if last {
+		l.hub.directory.Remove(t, l.index)
+	}
+	l.hub.bus.Release(t)
+}

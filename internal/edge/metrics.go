@@ -1,0 +1,76 @@
+package edge
+
+import (
+	"strconv"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Reasons for giving up a message; they are metric labels.
+const (
+	dropInboxFull    = "inbox_full"
+	dropExpired      = "expired"
+	dropSlowConsumer = "slow_consumer"
+)
+
+// Reasons for refusing a socket before or right after the upgrade.
+const (
+	refuseBusy         = "busy"
+	refuseFull         = "node_full"
+	refuseDraining     = "draining"
+	refuseNotReady     = "not_ready"
+	refuseAuthFailures = "auth_failures"
+)
+
+type metrics struct {
+	opened        prometheus.Counter
+	closedByCode  *prometheus.CounterVec
+	droppedBy     *prometheus.CounterVec
+	refusedBy     *prometheus.CounterVec
+	tokensRefused *prometheus.CounterVec
+	errorReplies  *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		opened: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_edge_opened_total", Help: "Connections registered.",
+		}),
+		closedByCode: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_closed_total", Help: "Connections closed, by close code; 1006: by the client without one; other: with a code of its own.",
+		}, []string{"code"}),
+		droppedBy: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_dropped_total", Help: "Messages given up, by reason.",
+		}, []string{"reason"}),
+		refusedBy: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_refused_total", Help: "Sockets refused by the node's limits, by reason.",
+		}, []string{"reason"}),
+		tokensRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_tokens_refused_total", Help: "Connections closed for their token, by close code.",
+		}, []string{"code"}),
+		errorReplies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_errors_total", Help: "Error replies to clients, by code.",
+		}, []string{"code"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.opened, m.closedByCode, m.droppedBy, m.refusedBy, m.tokensRefused, m.errorReplies)
+	}
+	return m
+}
+
+func (m *metrics) closed(code ws.StatusCode) {
+	label := "other" // a client may make up thousands of codes
+	if code < 1015 || closeReason(code) != "" {
+		label = strconv.Itoa(int(code))
+	}
+	m.closedByCode.WithLabelValues(label).Inc()
+}
+
+func (m *metrics) tokenRefused(code ws.StatusCode) {
+	m.tokensRefused.WithLabelValues(strconv.Itoa(int(code))).Inc()
+}
+
+func (m *metrics) dropped(reason string) { m.droppedBy.WithLabelValues(reason).Inc() }
+
+func (m *metrics) refused(reason string) { m.refusedBy.WithLabelValues(reason).Inc() }

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aegisx/pushd/internal/auth"
+	"github.com/aegisx/pushd/internal/edge/handshake"
+	"github.com/aegisx/pushd/internal/edge/poll"
+)
+
+// Options configures a Hub and its Server.
+type Options struct {
+	// Loops is how many loops share the connections: 1 to 64. Default: half
+	// of GOMAXPROCS, at least 1.
+	Loops int
+	// MaxMessageBytes bounds one message from a client. Default 1 MiB.
+	MaxMessageBytes int
+	// MaxChannelsPerConnection bounds memberships. Default 128.
+	MaxChannelsPerConnection int
+	// MaxConnectionsPerUser bounds the connections of one user on this node.
+	// The newest is refused. Default 16.
+	MaxConnectionsPerUser int
+	// MaxConnections bounds the connections of this node. 0: unlimited.
+	MaxConnections int
+	// InboundRate is how many messages and pings a second one connection may
+	// send for long. Default 50.
+	InboundRate float64
+	// InboundBurst is how many it may send at once. Default 100.
+	InboundBurst int
+	// OutboundQueueBytes bounds what waits for one connection; one message of
+	// any size is always admitted to an empty queue. Default 1 MiB.
+	OutboundQueueBytes int
+	// OutboundQueueFrames bounds the messages that wait for one connection.
+	// Default 4096.
+	OutboundQueueFrames int
+	// OutboundMaxAge bounds the time for which a connection may be behind
+	// without a break. Default 30 s.
+	OutboundMaxAge time.Duration
+	// PingInterval is the time between server pings, jittered by a tenth.
+	// Default 25 s.
+	PingInterval time.Duration
+	// IdleTimeout closes a connection that sent nothing, not even a pong, for
+	// this long. Default 2 min.
+	IdleTimeout time.Duration
+	// DrainWindow is the time over which Drain spreads the closes. Default 5 s.
+	DrainWindow time.Duration
+	// Handshake configures the upgrade.
+	Handshake handshake.Options
+	// NewDriver makes the driver of one loop's sockets. Nil: poll.New.
+	NewDriver func(lock sync.Locker) (poll.Driver, error)
+	// Policy decides who may join and publish.
+	Policy auth.Policy
+	// Logger receives what operators should know. Nil: nothing is logged.
+	Logger *slog.Logger
+	// Registerer receives the metrics. Nil: they are not registered.
+	Registerer prometheus.Registerer
+}
+
+// DefaultOptions returns the documented defaults.
+func DefaultOptions() Options {
+	return Options{
+		Loops:                    max(1, runtime.GOMAXPROCS(0)/2),
+		MaxMessageBytes:          1 << 20,
+		MaxChannelsPerConnection: 128,
+		MaxConnectionsPerUser:    16,
+		InboundRate:              50,
+		InboundBurst:             100,
+		OutboundQueueBytes:       1 << 20,
+		OutboundQueueFrames:      4096,
+		OutboundMaxAge:           30 * time.Second,
+		PingInterval:             25 * time.Second,
+		IdleTimeout:              2 * time.Minute,
+		DrainWindow:              5 * time.Second,
+		Handshake:                handshake.DefaultOptions(),
+	}
+}
+
+// Validate reports every option that is out of bounds.
+func (o Options) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(o.Loops >= 1 && o.Loops <= maxLoops, "loops must be 1 to %d, not %d", maxLoops, o.Loops)
+	check(o.MaxMessageBytes >= 1024, "max message bytes must be at least 1024, not %d", o.MaxMessageBytes)
+	check(o.MaxChannelsPerConnection >= 1, "max channels per connection must be at least 1, not %d", o.MaxChannelsPerConnection)
+	check(o.MaxConnectionsPerUser >= 1, "max connections per user must be at least 1, not %d", o.MaxConnectionsPerUser)
+	check(o.MaxConnections >= 0, "max connections must not be negative, not %d", o.MaxConnections)
+	check(o.InboundRate > 0, "inbound rate must be positive, not %g", o.InboundRate)
+	check(o.InboundBurst >= 1, "inbound burst must be at least 1, not %d", o.InboundBurst)
+	check(o.OutboundQueueBytes >= 1024, "outbound queue bytes must be at least 1024, not %d", o.OutboundQueueBytes)
+	check(o.OutboundQueueFrames >= 1, "outbound queue frames must be at least 1, not %d", o.OutboundQueueFrames)
+	check(o.OutboundMaxAge >= time.Second, "outbound max age must be at least 1s, not %s", o.OutboundMaxAge)
+	check(o.PingInterval >= time.Second, "ping interval must be at least 1s, not %s", o.PingInterval)
+	check(o.IdleTimeout > o.PingInterval, "idle timeout %s must be longer than the ping interval %s", o.IdleTimeout, o.PingInterval)
+	check(o.DrainWindow >= 0, "drain window must not be negative, not %s", o.DrainWindow)
+	return errors.Join(errs...)
+}

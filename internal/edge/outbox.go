@@ -1,0 +1,79 @@
+package edge
+
+import "github.com/aegisx/pushd/internal/edge/frame"
+
+// maxKeptQueue is how many empty places a drained queue keeps, so that steady
+// traffic needs no allocation and a burst leaves no memory behind.
+const maxKeptQueue = 8
+
+// outbox is what waits for one connection: frames that are shared with other
+// connections and never changed. It is owned by the connection's loop.
+type outbox struct {
+	frames []*frame.Frame
+	// sent is how many bytes of frames[0] are out. Once it is positive, that
+	// frame finishes before anything else.
+	sent int
+	// bytes is what remains to be written.
+	bytes int
+	// blocked says that the kernel took less than it was offered: wait for
+	// Writable.
+	blocked bool
+}
+
+// admits reports whether one more frame of n bytes fits. An empty queue admits
+// one of any size.
+func (o *outbox) admits(n, maxBytes, maxFrames int) bool {
+	return o.bytes == 0 || o.bytes+n <= maxBytes && len(o.frames) < maxFrames
+}
+
+func (o *outbox) push(f *frame.Frame) {
+	o.frames = append(o.frames, f)
+	o.bytes += f.Len()
+}
+
+// discard gives up every frame that has not begun to go out and returns how
+// many those were.
+func (o *outbox) discard() int {
+	keep := 0
+	if o.sent > 0 {
+		keep = 1
+	}
+	gone := len(o.frames) - keep
+	clear(o.frames[keep:])
+	o.frames = o.frames[:keep]
+	o.bytes = 0
+	if keep == 1 {
+		o.bytes = o.frames[0].Len() - o.sent
+	}
+	return gone
+}
+
+// gather fills bufs with what waits, oldest first, and returns the part in use.
+func (o *outbox) gather(bufs [][]byte) [][]byte {
+	n := min(len(bufs), len(o.frames))
+	for i := range n {
+		bufs[i] = o.frames[i].Bytes()
+	}
+	if n > 0 {
+		bufs[0] = bufs[0][o.sent:]
+	}
+	return bufs[:n]
+}
+
+// advance records that n bytes went out.
+func (o *outbox) advance(n int) {
+	o.bytes -= n
+	n += o.sent
+	done := 0
+	for done < len(o.frames) && n >= o.frames[done].Len() {
+		n -= o.frames[done].Len()
+		done++
+	}
+	o.sent = n
+	rest := copy(o.frames, o.frames[done:])
+	clear(o.frames[rest:])
+	o.frames = o.frames[:rest]
+	if rest == 0 && cap(o.frames) > maxKeptQueue {
+		o.frames = nil
+	}
+}

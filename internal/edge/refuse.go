@@ -1,0 +1,39 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/edge/frame"
+)
+
+const (
+	// goodbyeTimeout bounds the close of a connection that was refused.
+	goodbyeTimeout = time.Second
+	// goodbyeDrain bounds what is read meanwhile, so that a reset does not
+	// overtake the close frame.
+	goodbyeDrain = 64 << 10
+)
+
+// sayGoodbye closes an upgraded socket that belongs to no loop, with a close
+// frame, as browsers can't read an HTTP status. It blocks for at most
+// goodbyeTimeout.
+func sayGoodbye(nc net.Conn, code ws.StatusCode) {
+	defer func() { _ = nc.Close() }()
+	if err := nc.SetDeadline(time.Now().Add(goodbyeTimeout)); err != nil {
+		return
+	}
+	if _, err := nc.Write(frame.Close(code, closeReason(code)).Bytes()); err != nil {
+		return
+	}
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return
+		}
+	}
+	// What comes is of no interest, nor is how it ends.
+	_, _ = io.CopyN(io.Discard, nc, goodbyeDrain)
+}

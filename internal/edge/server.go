@@ -1,0 +1,288 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/auth"
+	"github.com/aegisx/pushd/internal/edge/handshake"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// roleAdmin opens /ws/admin.
+const roleAdmin = "admin"
+
+// maxHandshakes bounds the sockets that are not connections yet. One more is
+// closed at once.
+const maxHandshakes = 4096
+
+// Verifier checks tokens. Safe for concurrent use.
+type Verifier interface {
+	// Verify returns who the token speaks for. The error wraps
+	// auth.ErrExpired for a token that is right but for its age.
+	Verify(token string) (*auth.Principal, error)
+}
+
+// Bus is what the edge needs of the cluster. No method blocks, and all may be
+// called under a loop's mutex.
+type Bus interface {
+	// Enqueue publishes a client's message.
+	Enqueue(m *message.Message) error
+	// Acquire counts one local member of t in. True says that t's messages
+	// reach this node. Otherwise ready is called once, later, when they do or
+	// can't; the reference counts in either case.
+	Acquire(t address.Target, ready func(error)) (live bool)
+	// Release counts one local member of t out.
+	Release(t address.Target)
+	// Ready reports whether messages can be exchanged.
+	Ready() bool
+}
+
+// Server accepts WebSocket connections for a Hub. Requests that are not for
+// the WebSocket paths go to an ordinary HTTP handler on the same port.
+type Server struct {
+	// set once
+	hub       *Hub
+	verifier  Verifier
+	handshake *handshake.Handshaker
+	http      *http.Server
+	passed    *passedConns
+	failures  *failureLimiter
+	verifying chan struct{} // bounds token checks at once
+	starting  chan struct{} // bounds handshakes at once
+	now       chan struct{} // closed by CloseNow
+	nowOnce   sync.Once
+
+	inFlight sync.WaitGroup // handshakes
+	serving  sync.WaitGroup // the HTTP server
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	early     map[net.Conn]struct{} // sockets in their handshake
+	draining  bool
+}
+
+// NewServer makes a server whose connections live on h. fallback answers
+// every request that is not for /ws or /ws/admin.
+func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error) {
+	h.bus = b
+	s := &Server{
+		hub:       h,
+		verifier:  v,
+		passed:    newPassedConns(),
+		failures:  newFailureLimiter(),
+		verifying: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		starting:  make(chan struct{}, maxHandshakes),
+		now:       make(chan struct{}),
+		early:     make(map[net.Conn]struct{}),
+	}
+	o := h.opts.Handshake
+	o.Admit = s.admit
+	hs, err := handshake.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	s.handshake = hs
+	s.http = &http.Server{
+		Handler:           fallback,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	s.serving.Go(func() {
+		// It ends when Drain closes it.
+		if err := s.http.Serve(s.passed); !errors.Is(err, http.ErrServerClosed) {
+			h.log.Error("http server ended", "error", err)
+		}
+	})
+	return s, nil
+}
+
+// Serve accepts connections from ln until Drain. It returns nil then, and the
+// listener's error otherwise.
+func (s *Server) Serve(ln net.Listener) error {
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.listeners = append(s.listeners, ln)
+	s.mu.Unlock()
+	pause := acceptPause{}
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause.reset()
+			s.accept(nc)
+		case s.isDraining():
+			return nil
+		case isTemporary(err):
+			s.hub.log.Warn("accept paused", "error", err)
+			pause.wait(s.now)
+		default:
+			return fmt.Errorf("accept: %w", err)
+		}
+	}
+}
+
+// accept starts the handshake of nc in a goroutine that Drain waits for.
+func (s *Server) accept(nc net.Conn) {
+	select {
+	case s.starting <- struct{}{}:
+	default:
+		s.hub.metrics.refused(refuseBusy)
+		_ = nc.Close()
+		return
+	}
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		<-s.starting
+		_ = nc.Close()
+		return
+	}
+	s.early[nc] = struct{}{}
+	s.inFlight.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.inFlight.Done()
+		defer func() { <-s.starting }()
+		s.welcome(nc)
+		s.mu.Lock()
+		delete(s.early, nc)
+		s.mu.Unlock()
+	}()
+}
+
+// welcome takes nc from its first byte to its place on a loop.
+func (s *Server) welcome(nc net.Conn) {
+	up, err := s.handshake.Do(nc)
+	var pass *handshake.Passthrough
+	switch {
+	case errors.As(err, &pass):
+		s.passed.offer(pass.Conn)
+		return
+	case err != nil: // answered by the handshake, or the peer is gone
+		_ = nc.Close()
+		return
+	}
+	code, p := s.identify(up)
+	if p == nil {
+		s.failures.record(nc.RemoteAddr(), time.Now())
+		s.hub.metrics.tokenRefused(code)
+		sayGoodbye(nc, code)
+		return
+	}
+	err = s.hub.attach(nc, up.Pipelined, p)
+	switch {
+	case err == nil:
+	case errors.Is(err, errConnectionLimit):
+		s.hub.metrics.closed(closeConnectionLimit)
+		sayGoodbye(nc, closeConnectionLimit)
+	default:
+		s.hub.log.Error("connection not attached", "error", err)
+		s.hub.metrics.closed(ws.StatusInternalServerError)
+		sayGoodbye(nc, ws.StatusInternalServerError)
+	}
+}
+
+// identify checks the token. A nil principal comes with the close code.
+func (s *Server) identify(up *handshake.Upgraded) (ws.StatusCode, *auth.Principal) {
+	s.verifying <- struct{}{}
+	p, err := s.verifier.Verify(up.Token)
+	<-s.verifying
+	switch {
+	case errors.Is(err, auth.ErrExpired):
+		return closeTokenExpired, nil
+	case err != nil:
+		return closeTokenInvalid, nil
+	case up.Admin && !p.HasRole(roleAdmin):
+		return closeForbidden, nil
+	default:
+		return 0, p
+	}
+}
+
+// admit is asked before an upgrade is answered.
+func (s *Server) admit(remote net.Addr) *handshake.Refusal {
+	switch {
+	case s.isDraining():
+		return s.refuse(refuseDraining, http.StatusServiceUnavailable, time.Second)
+	case !s.hub.bus.Ready():
+		return s.refuse(refuseNotReady, http.StatusServiceUnavailable, 2*time.Second)
+	case s.hub.opts.MaxConnections > 0 && s.hub.connections.Load() >= int64(s.hub.opts.MaxConnections):
+		return s.refuse(refuseFull, http.StatusServiceUnavailable, 10*time.Second)
+	case s.failures.blocked(remote, time.Now()):
+		return s.refuse(refuseAuthFailures, http.StatusTooManyRequests, 10*time.Second)
+	default:
+		return nil
+	}
+}
+
+func (s *Server) refuse(reason string, status int, retryAfter time.Duration) *handshake.Refusal {
+	s.hub.metrics.refused(reason)
+	return &handshake.Refusal{Status: status, RetryAfter: retryAfter, Reason: reason}
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// Drain stops accepting, asks every client to leave with 4000 spread over
+// Options.DrainWindow, and returns when all are gone. When ctx ends first, the
+// rest is cut and the error of ctx comes back. Call it once.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	for _, ln := range s.listeners {
+		_ = ln.Close()
+	}
+	s.mu.Unlock()
+
+	gone := make(chan struct{})
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		s.inFlight.Wait()
+		s.hub.awaitSockets()
+		close(gone)
+	})
+	s.spread(ctx)
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = fmt.Errorf("drain: %w", context.Cause(ctx))
+		s.cutEarly()
+		s.hub.cutAll()
+	}
+	waiter.Wait()
+	_ = s.http.Close() // closing the listener of our own can't fail
+	s.serving.Wait()
+	return err
+}
+
+// CloseNow makes a running Drain close every connection at once, with 1001.
+func (s *Server) CloseNow() { s.nowOnce.Do(func() { close(s.now) }) }
+
+// cutEarly closes the sockets that are still in their handshake.
+func (s *Server) cutEarly() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for nc := range s.early {
+		_ = nc.Close()
+	}
+}

@@ -1,0 +1,181 @@
+package edge
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/message"
+)
+
+// allTypes subscribes to every type of notification.
+const allTypes = "all"
+
+// maxFragments bounds the frames of one message from a client.
+const maxFragments = 1024
+
+// closeFault ends the connection with a code of its own.
+type closeFault struct{ code ws.StatusCode }
+
+// Error implements error.
+func (f *closeFault) Error() string { return closeReason(f.code) }
+
+// errDone stops the parser: the connection is closing.
+var errDone = errors.New("connection is closing")
+
+// faultCode tells how to close a connection for err.
+func faultCode(err error) (ws.StatusCode, string) {
+	var wire *frame.Error
+	var own *closeFault
+	switch {
+	case errors.As(err, &wire):
+		return wire.Code, wire.Reason
+	case errors.As(err, &own):
+		return own.code, closeReason(own.code)
+	default:
+		return ws.StatusInternalServerError, ""
+	}
+}
+
+// handleLocked takes one message of the current connection. An error ends the
+// connection.
+func (l *loop) handleLocked(m frame.Message) error {
+	c := l.current
+	switch m.Op {
+	case ws.OpText:
+		return c.textLocked(m.Payload)
+	case ws.OpBinary:
+		return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "binary messages are not supported"}
+	case ws.OpPing:
+		if c.limiter.allow(l.hub.rate, l.clock) {
+			c.sendLocked(frame.Pong(m.Payload))
+		} else if c.limiter.flooding() {
+			return &closeFault{closeRateLimited}
+		}
+	case ws.OpClose:
+		c.closeLocked(closeAnswer(m.Payload), "")
+	default: // a pong has done its work by arriving
+	}
+	if c.state != stateOpen {
+		return errDone
+	}
+	return nil
+}
+
+// closeAnswer returns the code that answers a close frame: the same one, or
+// 1000 if there was none. The parser has checked it.
+func closeAnswer(payload []byte) ws.StatusCode {
+	if len(payload) < 2 {
+		return ws.StatusNormalClosure
+	}
+	return ws.StatusCode(binary.BigEndian.Uint16(payload))
+}
+
+// textLocked takes one command.
+func (c *conn) textLocked(text []byte) error {
+	l := c.loop
+	l.messagesIn++
+	if !c.limiter.allow(l.hub.rate, l.clock) {
+		if c.limiter.flooding() {
+			return &closeFault{closeRateLimited}
+		}
+		cmd, _ := parseCommand(text)
+		c.refuseLocked(cmd, &fault{codeRateLimited, textRateLimited})
+		return c.stateErr()
+	}
+	cmd, err := parseCommand(text)
+	if err == nil {
+		err = c.dispatchLocked(cmd)
+	}
+	if err := c.answerLocked(cmd, err); err != nil {
+		return err
+	}
+	return c.stateErr()
+}
+
+// answerLocked refuses cmd if err is a *fault, and returns any other error.
+func (c *conn) answerLocked(cmd command, err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		c.refuseLocked(cmd, f)
+		return nil
+	}
+	return err
+}
+
+// stateErr stops the parser once c is closing.
+func (c *conn) stateErr() error {
+	if c.state != stateOpen {
+		return errDone
+	}
+	return nil
+}
+
+func (c *conn) refuseLocked(cmd command, f *fault) {
+	c.loop.hub.metrics.errorReplies.WithLabelValues(f.code).Inc()
+	c.sendLocked(errorFrame(cmd.id, f))
+}
+
+// dispatchLocked carries out one command. A *fault refuses it.
+func (c *conn) dispatchLocked(cmd command) error {
+	switch cmd.kind {
+	case "ping":
+		c.sendLocked(pongFrame(cmd.id, c.loop.now))
+		return nil
+	case "join_channel":
+		return c.joinChannelLocked(cmd)
+	case "leave_channel":
+		return c.leaveChannelLocked(cmd)
+	case "send_message":
+		return c.sendMessageLocked(cmd)
+	case "subscribe_notifications":
+		return c.subscribeLocked(cmd)
+	default:
+		return &fault{codeUnknownType, "Unknown message type: " + clip(cmd.kind, maxRequestID)}
+	}
+}
+
+// sendMessageLocked publishes a client's message to a channel.
+func (c *conn) sendMessageLocked(cmd command) error {
+	channel, text, err := cmd.post()
+	if err != nil {
+		return err
+	}
+	target, err := address.ChannelTarget(c.principal.Tenant, channel)
+	if err != nil || !c.loop.hub.opts.Policy.MayPublish(c.principal, channel) {
+		return &fault{codePermissionDenied, textDenied}
+	}
+	now := c.loop.now
+	m := &message.Message{
+		ID:         message.NewID(),
+		Target:     target,
+		Exclude:    c.id,
+		AcceptedAt: now,
+		Payload:    channelMessage(c, channel, text, now),
+	}
+	if err := c.loop.hub.bus.Enqueue(m); err != nil {
+		return publishFault(err)
+	}
+	return nil
+}
+
+func publishFault(err error) *fault {
+	if errors.Is(err, message.ErrTooLarge) {
+		return &fault{codeMessageTooLarge, "Message is too large"}
+	}
+	return &fault{codeUnavailable, textUnavailable}
+}
+
+// clip cuts s to at most n bytes, at a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
