@@ -1,0 +1,230 @@
+package edge_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/edge"
+	"github.com/aegisx/pushd/test/harness"
+)
+
+// narrow gives the client's kernel little room, so that what it does not read
+// waits at the server.
+func (c *client) narrow() *client {
+	c.t.Helper()
+	if err := c.Conn().(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+		c.t.Fatal(err)
+	}
+	return c
+}
+
+// TestSlowConsumer: a client that reads nothing is closed and loses its queue,
+// and that is all: another one gets every message in order meanwhile, and no
+// more is held than the queue may hold. When the slow one reads again it gets
+// what was under way, whole, and then 4101.
+func TestSlowConsumer(t *testing.T) {
+	const size = 32 << 10
+	onEachDriver(t, nil, func(t *testing.T, e *env) {
+		slow, quick := e.dial(t, who{user: "slow"}).narrow(), e.dial(t, who{user: "quick"})
+		slow.join(room)
+		quick.join(room)
+		target, before := channelTarget("acme", room), heap()
+		filler, sent := strings.Repeat("x", size), 0
+		send := func(n int) {
+			for range n {
+				e.deliver(target, fmt.Sprintf(`{"type":"%d","data":{"x":"%s"}}`, sent, filler))
+				if m := quick.next(); m.Type != fmt.Sprint(sent) {
+					t.Fatalf("got %.50s, want %d", m.Text, sent)
+				}
+				sent++
+			}
+		}
+		for e.metric(t, "pushd_edge_closed_total", "4101") == 0 {
+			// The kernels hold some, the queue a MiB.
+			if send(5); sent > 400 {
+				t.Fatalf("not closed after %d messages", sent)
+			}
+		}
+		if got := e.hub.Totals(); got.Dropped == 0 || got.Channels != 1 || e.bus.count(target) != 1 {
+			t.Errorf("%+v, %d members", got, e.bus.count(target))
+		}
+		if got := e.metric(t, "pushd_edge_dropped_total", "slow_consumer"); got == 0 {
+			t.Error("no drop was counted")
+		}
+		for i := 0; ; i++ {
+			m, err := slow.Next(t.Context())
+			var closed *harness.Closed
+			if errors.As(err, &closed) && closed.Code == 4101 {
+				break
+			}
+			if err != nil {
+				t.Fatalf("after %d messages: %v", i, err)
+			}
+			if m.Type != fmt.Sprint(i) || len(m.Data) != size+8 {
+				t.Fatalf("got %.50s of %d bytes, want %d", m.Text, len(m.Data), i)
+			}
+		}
+		send(100)
+		quick.quiet()
+		// Both drivers run at once, and share the heap.
+		if grown := heap() - before; grown > 4<<20 {
+			t.Errorf("%d bytes are held after %d were sent", grown, sent*size)
+		}
+	})
+}
+
+// heap returns the bytes in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestQueueBounds: a message that is larger than the queue goes to an empty
+// one; a queue takes as many bytes and messages as its bounds say.
+func TestQueueBounds(t *testing.T) {
+	tight := func(o *edge.Options) { o.OutboundQueueBytes = 1024 }
+	onEachDriver(t, tight, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"})
+		big := `{"type":"x","data":"` + strings.Repeat("x", 1<<20) + `"}`
+		for range 5 {
+			e.deliver(userTarget("acme", "ann"), big)
+			c.expectText(big)
+			c.quiet()
+		}
+	})
+	few := func(o *edge.Options) { o.OutboundQueueFrames, o.OutboundQueueBytes = 16, 1<<30 }
+	onEachDriver(t, few, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"}).narrow()
+		e.overflow(t, userTarget("acme", "ann"))
+		// What the kernels hold is at most a few more than that.
+		for n := 0; ; n++ {
+			_, err := c.Next(t.Context())
+			var closed *harness.Closed
+			if errors.As(err, &closed) && closed.Code == 4101 {
+				return
+			}
+			if err != nil || n > 200 {
+				t.Fatalf("after %d messages: %v", n, err)
+			}
+		}
+	})
+}
+
+// TestCloseAfterBacklog: a client that is behind, but not too far, gets all of
+// it before the close frame of a fault.
+func TestCloseAfterBacklog(t *testing.T) {
+	roomy := func(o *edge.Options) { o.OutboundQueueBytes = 1 << 30 }
+	onEachDriver(t, roomy, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"}).narrow()
+		e.clog(userTarget("acme", "ann"), 40)
+		if err := c.SendFrame(ws.NewBinaryFrame(nil)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error { return wantEqual(e.metric(t, "pushd_edge_closed_total", "1003"), 1) })
+		for range 40 {
+			c.expect("x")
+		}
+		c.expectClose(1003)
+	})
+}
+
+// TestStuckClientIsCut: a client that is closed and never reads is cut after
+// the time for its queue, and nothing of it stays.
+func TestStuckClientIsCut(t *testing.T) {
+	onEachDriver(t, nil, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"}).narrow()
+		e.overflow(t, userTarget("acme", "ann"))
+		started := time.Now()
+		e.awaitConnections(t, 0)
+		if took := time.Since(started); took > 8*time.Second {
+			t.Errorf("took %s", took)
+		}
+		c.hangUp()
+	})
+}
+
+// TestFraming: what is written in pieces, to a client that reads byte by byte,
+// is a sequence of whole frames with the messages in order.
+func TestFraming(t *testing.T) {
+	const messages = 1000
+	roomy := func(o *edge.Options) { o.OutboundQueueBytes = 1 << 30 }
+	onEachDriver(t, roomy, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"}).narrow()
+		text := func(i int) string {
+			size := []int{0, 20, 95, 96, 97, 98, 300}[i%7]
+			if i%250 == 0 {
+				size = 65_530 + i/250
+			}
+			return fmt.Sprintf(`{"type":"%04d","data":"%s"}`, i, strings.Repeat("x", size))
+		}
+		for i := range messages {
+			e.deliver(userTarget("acme", "ann"), text(i))
+		}
+		if err := c.Conn().SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		r := iotest.OneByteReader(c.Conn())
+		for i := range messages {
+			h, err := ws.ReadHeader(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := ws.Header{Fin: true, OpCode: ws.OpText, Length: int64(len(text(i)))}
+			if h != want {
+				t.Fatalf("header %+v, want %+v", h, want)
+			}
+			payload := make([]byte, h.Length)
+			if _, err := io.ReadFull(r, payload); err != nil {
+				t.Fatal(err)
+			}
+			if string(payload) != text(i) {
+				t.Fatalf("message %d is %.50s", i, payload)
+			}
+		}
+	})
+}
+
+// TestPings: the server pings a silent client, and one that answers lives on
+// beyond the idle timeout.
+func TestPings(t *testing.T) {
+	quick := func(o *edge.Options) { o.PingInterval, o.IdleTimeout = time.Second, 3*time.Second }
+	onEachDriver(t, quick, func(t *testing.T, e *env) {
+		c := e.dial(t, who{user: "ann"})
+		deadline := time.Now().Add(4500 * time.Millisecond)
+		pings := 0
+		for time.Now().Before(deadline) {
+			if err := c.Conn().SetReadDeadline(deadline); err != nil {
+				t.Fatal(err)
+			}
+			f, err := ws.ReadFrame(c.Conn())
+			if err != nil {
+				break // the deadline
+			}
+			if f.Header.OpCode != ws.OpPing {
+				t.Fatalf("got %+v %q", f.Header, f.Payload)
+			}
+			pings++
+			if err := c.SendFrame(ws.NewPongFrame(f.Payload)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if pings < 2 {
+			t.Errorf("%d pings", pings)
+		}
+		if err := c.Conn().SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		c.quiet()
+	})
+}
