@@ -91,10 +91,22 @@ func dial(o Options, srv *embedded, ev connEvents, m *metrics, log *slog.Logger)
 		return nil, fmt.Errorf("connect to NATS at %s: %w", hostsOf(o.NATSURL), err)
 	}
 	c.nc = nc
-	if most := nc.MaxPayload(); most < int64(o.MaxPayload+envelopeRoom) {
-		log.Warn("nats accepts smaller messages than pushd", "nats_max_payload", most, "wanted", o.MaxPayload+envelopeRoom)
-	}
 	return c, nil
+}
+
+// payloadLimit returns how large a payload may be so that its envelope fits
+// into what NATS takes, at most wanted. It is an error if hardly any does.
+func (c *conn) payloadLimit(wanted int, log *slog.Logger) (int, error) {
+	most := c.nc.MaxPayload()
+	limit := min(int64(wanted), most-envelopeRoom)
+	if limit <= 0 {
+		return 0, fmt.Errorf("NATS takes messages of %d bytes only: raise its max_payload to %d", most, wanted+envelopeRoom)
+	}
+	if limit < int64(wanted) {
+		log.Warn("nats takes smaller messages than pushd is set to: larger ones are refused",
+			"nats_max_payload", most, "needed", wanted+envelopeRoom, "limit", limit)
+	}
+	return int(limit), nil
 }
 
 // reconnectDelay grows by half each time, with a quarter of jitter, so that

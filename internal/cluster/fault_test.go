@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/aegisx/pushd/internal/cluster"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
@@ -193,5 +195,32 @@ func TestCloseWithFrozenNATSIsBounded(t *testing.T) {
 	}
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("close took %s", took)
+	}
+}
+
+func TestSmallerNATSLowersTheLimit(t *testing.T) {
+	const natsMax = 256 << 10
+	srv := startNATSWith(t, &server.Options{Port: -1, MaxPayload: natsMax})
+	n := startNode(t, "n1", func(o *cluster.Options) { o.NATSURL = srv.ClientURL() })
+	target := channelOf(t, "acme", "c")
+	n.acquire(t, target)
+	const fits = natsMax - 64<<10
+	n.publish(t, target, strings.Repeat("x", fits))
+	n.sink.await(t, "the largest message", func(got []*message.Message) bool { return len(got) == 1 })
+	for name, publish := range map[string]func(*message.Message) error{
+		"Publish": func(m *message.Message) error { return n.Publish(t.Context(), m) },
+		"Enqueue": n.Enqueue,
+	} {
+		if err := publish(msg(target, strings.Repeat("x", fits+1))); !errors.Is(err, message.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTinyNATSIsRefused(t *testing.T) {
+	srv := startNATSWith(t, &server.Options{Port: -1, MaxPayload: 1 << 10})
+	n := newNode("n1", func(o *cluster.Options) { o.NATSURL = srv.ClientURL() })
+	if err := n.start(t); err == nil || !strings.Contains(err.Error(), "max_payload") {
+		t.Errorf("got %v", err)
 	}
 }

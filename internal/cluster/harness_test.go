@@ -294,7 +294,13 @@ func awaitRoster(t *testing.T, nodes []*node) {
 // startNATS starts an external server; port -1 is any.
 func startNATS(t *testing.T, port int) *server.Server {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true, MaxPayload: 2 << 20})
+	return startNATSWith(t, &server.Options{Port: port, MaxPayload: 2 << 20})
+}
+
+func startNATSWith(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoLog, o.NoSigs = "127.0.0.1", true, true
+	srv, err := server.NewServer(o)
 	if err != nil {
 		t.Fatalf("nats server: %v", err)
 	}

@@ -123,7 +123,11 @@ func (r *Router) connect() error {
 	r.interest = newInterest(c, r.opts, r.metrics, r.log)
 	events = r.interest
 	close(built)
-	return nil
+	r.opts.MaxPayload, err = c.payloadLimit(r.opts.MaxPayload, r.log)
+	if err != nil {
+		c.close()
+	}
+	return err
 }
 
 func (r *Router) build(s Sink, roster *roster) {

@@ -220,7 +220,7 @@ func (c *conn) scheduleLocked(at time.Duration) {
 	c.due = w.add(c.slot, at)
 }
 
-// jitter spreads d by a tenth around itself.
+// jitter spreads d by a twentieth to either side.
 func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(d/10+1)
 }

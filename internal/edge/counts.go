@@ -35,8 +35,10 @@ func (h *Hub) Totals() stats.Totals {
 
 // tally collects the rows of one query over all loops.
 type tally struct {
-	query    stats.Query
-	tenants  map[address.TenantID]*stats.Tenant
+	query   stats.Query
+	tenants map[address.TenantID]*stats.Tenant
+	// channels holds every channel that was seen, asked for or not: a tenant's
+	// channel on several loops counts once.
 	channels map[address.Target]uint64
 }
 
@@ -82,9 +84,7 @@ func (t *tally) addChannel(topic address.Target, members int) {
 	if !topic.Tenant().IsZero() && t.channels[topic] == 0 {
 		t.row(topic.Tenant()).Channels++
 	}
-	if t.query.Channel.IsZero() || t.query.Channel == topic.Channel() {
-		t.channels[topic] += uint64(members)
-	}
+	t.channels[topic] += uint64(members)
 }
 
 func (t *tally) row(id address.TenantID) *stats.Tenant {
@@ -110,6 +110,9 @@ func (t *tally) topTenants() ([]stats.Tenant, uint64) {
 func (t *tally) topChannels() ([]stats.Channel, uint64) {
 	rows := make([]stats.Channel, 0, len(t.channels))
 	for topic, members := range maps.All(t.channels) {
+		if !t.query.Channel.IsZero() && t.query.Channel != topic.Channel() {
+			continue
+		}
 		rows = append(rows, stats.Channel{Tenant: topic.Tenant(), Name: topic.Channel(), Connections: members})
 	}
 	slices.SortFunc(rows, func(a, b stats.Channel) int {

@@ -43,7 +43,7 @@ type Options struct {
 	// OutboundMaxAge bounds the time for which a connection may be behind
 	// without a break. Default 30 s.
 	OutboundMaxAge time.Duration
-	// PingInterval is the time between server pings, jittered by a tenth.
+	// PingInterval is the time between server pings, give or take a twentieth.
 	// Default 25 s.
 	PingInterval time.Duration
 	// IdleTimeout closes a connection that sent nothing, not even a pong, for

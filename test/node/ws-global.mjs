@@ -1,0 +1,5 @@
+// Gives Node the WebSocket that browsers have.
+
+import WebSocket from 'ws';
+
+globalThis.WebSocket = WebSocket;
