@@ -131,6 +131,10 @@ func malformedLines() []refusal {
 			head: tokenHead().request("GET /healthz HTTP/2.0").String(),
 		},
 		refusal{
+			name: "version/another path, 1.2", reason: handshake.ReasonHTTPVersion,
+			head: tokenHead().request("GET /healthz HTTP/1.2").String(),
+		},
+		refusal{
 			name: "version/1.0 without Host", reason: handshake.ReasonHTTPVersion,
 			head: tokenHead().request("GET /ws HTTP/1.0").drop("Host").String(),
 		},

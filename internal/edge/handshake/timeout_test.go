@@ -218,6 +218,39 @@ func TestBrokenSockets(t *testing.T) {
 	}
 }
 
+// halfSocket is a socket whose writing side can be shut.
+type halfSocket struct {
+	*script
+	told string // what was written before it was shut
+	shut int
+}
+
+func (h *halfSocket) CloseWrite() error {
+	h.told, h.shut = h.out.String(), h.shut+1
+	return nil
+}
+
+// TestHalfClose: the writing side is shut behind a refusal, and only then, so
+// that a peer that reads to the end need not wait for the linger to be over.
+func TestHalfClose(t *testing.T) {
+	h := newHandshaker(t, handshake.DefaultOptions())
+	for text, want := range map[string]end{
+		"nonsense\r\n\r\n":                   refused,
+		upgradeHead().String():               upgraded,
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n": passed,
+		"GET / HT":                           broken,
+	} {
+		s := &halfSocket{script: newScript(text)}
+		up, err := h.Do(s)
+		if got := endOf(up, err); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
+		if (s.shut == 1) != (want == refused) || s.shut > 1 || s.shut == 1 && s.told != s.out.String() {
+			t.Errorf("%s: shut %d times, after %q", want, s.shut, s.told)
+		}
+	}
+}
+
 // faultySocket fails at the nth call of SetDeadline, or at the first Write.
 type faultySocket struct {
 	*script
