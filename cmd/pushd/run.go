@@ -56,7 +56,7 @@ func serve(ctx context.Context, now <-chan struct{}, c *config, out io.Writer, l
 	n, err := build(ctx, c, log)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // asked to stop before it was up
+			return nil //nolint:nilerr // Asked to stop before it was up.
 		}
 		return err
 	}

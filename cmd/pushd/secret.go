@@ -58,10 +58,10 @@ func (s secret) Format(f fmt.State, verb rune) {
 }
 
 // MarshalJSON implements json.Marshaler without the text.
-func (s secret) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil }
+func (s secret) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil } //nolint:unparam // The interface wants an error.
 
 // MarshalText implements encoding.TextMarshaler without the text.
-func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil } //nolint:unparam // As above.
 
 // LogValue implements slog.LogValuer without the text.
 func (s secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

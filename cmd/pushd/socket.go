@@ -146,7 +146,7 @@ func readError(err error) error {
 
 // closeMeaning says what a close code asks of a client. An unknown code of a
 // known range still has its meaning.
-func closeMeaning(code ws.StatusCode) string {
+func closeMeaning(code ws.StatusCode) string { //nolint:cyclop // One case per code.
 	switch code {
 	case ws.StatusNormalClosure:
 		return "normal end"

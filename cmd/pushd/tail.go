@@ -133,7 +133,7 @@ func (f *tailFlags) follow(c *socket, w io.Writer) error {
 	c.leave()
 	for {
 		if _, err := c.next(); err != nil {
-			return nil // the answer to our goodbye, or the end of our patience
+			return nil //nolint:nilerr // The answer to our goodbye, or the end of our patience.
 		}
 	}
 }

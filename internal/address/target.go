@@ -189,10 +189,10 @@ func DecodeToken(token string) (s string, ok bool) {
 		}
 		hi := strings.IndexByte(hexDigits, token[i+1])
 		lo := strings.IndexByte(hexDigits, token[i+2])
-		if hi < 0 || lo < 0 || plain(byte(hi<<4|lo)) {
+		if hi < 0 || lo < 0 || plain(byte(hi<<4|lo)) { //nolint:gosec // Two digits make a byte.
 			return "", false
 		}
-		b.WriteByte(byte(hi<<4 | lo))
+		b.WriteByte(byte(hi<<4 | lo)) //nolint:gosec // As above.
 		i += 2
 	}
 	return b.String(), true

@@ -73,7 +73,7 @@ var signers = sync.OnceValue(func() map[string]signer {
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) //nolint:forbidigo // No test can go on without its keys and names.
+		panic(err)
 	}
 	return v
 }

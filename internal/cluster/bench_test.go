@@ -13,9 +13,9 @@ import (
 // counter counts deliveries.
 type counter struct{ got chan struct{} }
 
-func (c counter) Deliver(*message.Message)      { c.got <- struct{}{} }
-func (counter) Totals() stats.Totals            { return stats.Totals{} }
-func (counter) Local(q stats.Query) stats.Local { return stats.Local{} }
+func (c counter) Deliver(*message.Message)    { c.got <- struct{}{} }
+func (counter) Totals() stats.Totals          { return stats.Totals{} }
+func (counter) Local(stats.Query) stats.Local { return stats.Local{} }
 
 func benchRouter(b *testing.B) (*cluster.Router, counter) {
 	b.Helper()

@@ -124,7 +124,7 @@ func wireKind(k address.Kind) clusterv1.Kind {
 
 // wireTarget parses the target fields. A field that the kind doesn't have must
 // be empty.
-func wireTarget(e *clusterv1.Envelope) (address.Target, error) {
+func wireTarget(e *clusterv1.Envelope) (address.Target, error) { //nolint:cyclop // One case per kind, and what each must not have.
 	tenant, user, channel := e.GetTenantId(), e.GetUserId(), e.GetChannel()
 	if e.GetNotificationType() != "" {
 		if e.GetKind() != clusterv1.Kind_KIND_USER {

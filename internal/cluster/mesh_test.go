@@ -24,7 +24,7 @@ func freeAddrs(t *testing.T, count int) []string {
 		if err != nil {
 			t.Fatalf("listen: %v", err)
 		}
-		defer func() { _ = ln.Close() }()
+		defer func() { _ = ln.Close() }() //nolint:revive // All stay open until all have an address.
 		addrs = append(addrs, ln.Addr().String())
 	}
 	return addrs

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -126,8 +127,11 @@ func (t *talk) answer(q stats.Query) ([]byte, error) {
 	hb := t.self.beat(clusterv1.State(t.state.Load()), local.Totals)
 	for {
 		data, err := proto.Marshal(wireReport(hb, local))
-		if err != nil || len(data) <= t.most || len(local.Tenants)+len(local.Channels) == 0 {
-			return data, err
+		if err != nil {
+			return nil, fmt.Errorf("encode figures: %w", err)
+		}
+		if len(data) <= t.most || len(local.Tenants)+len(local.Channels) == 0 {
+			return data, nil
 		}
 		local.Tenants = local.Tenants[:len(local.Tenants)/2]
 		local.Channels = local.Channels[:len(local.Channels)/2]

@@ -289,7 +289,7 @@ func TestMetrics(t *testing.T) {
 	}
 	_, _ = f.api.NotifyUser(ctx, notify("", "ann", "", "1"))
 	_, _ = f.api.NotifyUser(within(t), notify("acme", "ann", "", "1"))
-	r.onPublish = func(context.Context, *message.Message) error { panic("oh") } //nolint:forbidigo // It is what the test is about.
+	r.onPublish = func(context.Context, *message.Message) error { panic("oh") }
 	_, _ = f.api.NotifyUser(ctx, notify("acme", "ann", "", "1"))
 	for _, path := range []string{"/a/b", "/c/d", "/pushd.v1.ControlService/X"} {
 		_ = try(ctx, f.conn, path)

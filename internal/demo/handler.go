@@ -126,7 +126,7 @@ func loopbackHost(header string) (host string, ok bool) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only when the peer is gone
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // It fails only when the peer is gone.
 }
 
 func writeError(w http.ResponseWriter, status int, text string) {

@@ -81,7 +81,7 @@ func (l *loop) registerLocked(c *conn) {
 			waiting++
 		}
 	}
-	ask(allTarget)
+	ask(address.AllTarget())
 	c.countedAll = true
 	ask(c.tenant)
 	l.joinLocked(c, c.tenant)

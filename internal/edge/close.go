@@ -5,6 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge/frame"
 )
 
@@ -73,7 +74,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	l := c.loop
 	l.hub.metrics.closed(code)
 	if code == closeSlowConsumer {
-		l.dropped += uint64(c.out.discard())
+		l.dropped += uint64(c.out.discard()) //nolint:gosec // A count is not negative.
 	}
 	c.cutAt = l.hub.since(time.Now()) + flushBeforeClose
 	c.scheduleLocked(c.cutAt)
@@ -97,6 +98,6 @@ func (c *conn) detachLocked() {
 	l.shard.LeaveAll(c.slot, l.releaseLocked)
 	if c.countedAll {
 		c.countedAll = false
-		l.hub.bus.Release(allTarget)
+		l.hub.bus.Release(address.AllTarget())
 	}
 }

@@ -48,6 +48,7 @@ func closings() []closing {
 			eventually(t, func() error { return wantEqual(e.metric(t, "pushd_edge_closed_total", "4000"), 1) })
 			e.server.CloseNow()
 			if first.end().Code == 1001 {
+				second.expectClose(4000)
 				return first
 			}
 			return second
@@ -368,7 +369,7 @@ func rawSession(t *testing.T, e *env, token string, requests ...string) []string
 	_, frames, _ := strings.Cut(e.exchange(t, all.String()), "\r\n\r\n")
 	var types []string
 	for r := strings.NewReader(frames); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
+		f, err := readFrame(r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,9 +13,6 @@ import (
 	"github.com/aegisx/pushd/internal/message"
 )
 
-// allTarget names every connection.
-var allTarget = address.AllTarget()
-
 // state is where a connection is in its life. It only grows.
 type state uint8
 
@@ -100,7 +97,7 @@ func (c *conn) Closed(error) {
 		c.detachLocked()
 	}
 	c.state = stateClosed
-	l.dropped += uint64(c.out.discard())
+	l.dropped += uint64(c.out.discard()) //nolint:gosec // A count is not negative.
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.hub.connections.Add(-1)
@@ -139,7 +136,7 @@ func (c *conn) flushLocked() {
 		n, err := c.socket.Write(bufs)
 		clear(bufs)
 		c.out.advance(n)
-		l.bytesOut += uint64(n)
+		l.bytesOut += uint64(n) //nolint:gosec // Write returns no negative count.
 		if err != nil {
 			c.cutLocked()
 			return
@@ -222,7 +219,7 @@ func (c *conn) scheduleLocked(at time.Duration) {
 
 // jitter spreads d by a twentieth to either side.
 func jitter(d time.Duration) time.Duration {
-	return d - d/20 + rand.N(d/10+1)
+	return d - d/20 + rand.N(d/10+1) //nolint:gosec // Jitter is no secret.
 }
 
 // wants reports whether c takes notifications of this type: it never chose

@@ -14,9 +14,9 @@ func (h *Hub) Totals() stats.Totals {
 	tenants, users, channels := h.directory.Counts()
 	t := stats.Totals{
 		Connections: uint64(max(0, h.connections.Load())),
-		Users:       uint64(users),
-		Tenants:     uint64(tenants),
-		Channels:    uint64(channels),
+		Users:       uint64(users),    //nolint:gosec // A count is not negative.
+		Tenants:     uint64(tenants),  //nolint:gosec // A count is not negative.
+		Channels:    uint64(channels), //nolint:gosec // A count is not negative.
 	}
 	for _, l := range h.loops {
 		l.mu.Lock()
@@ -72,7 +72,7 @@ func (t *tally) add(topic address.Target, members int) {
 	}
 	switch topic.Kind() {
 	case address.KindTenant:
-		t.row(tenant).Connections += uint64(members)
+		t.row(tenant).Connections += uint64(members) //nolint:gosec // A count is not negative.
 	case address.KindUser:
 		t.row(tenant).Users++ // a user's connections share one loop
 	case address.KindChannel:
@@ -84,7 +84,7 @@ func (t *tally) addChannel(topic address.Target, members int) {
 	if !topic.Tenant().IsZero() && t.channels[topic] == 0 {
 		t.row(topic.Tenant()).Channels++
 	}
-	t.channels[topic] += uint64(members)
+	t.channels[topic] += uint64(members) //nolint:gosec // A count is not negative.
 }
 
 func (t *tally) row(id address.TenantID) *stats.Tenant {

@@ -59,6 +59,11 @@ func TestTrafficTotals(t *testing.T) {
 		before := e.hub.Totals()
 		const ping, message = `{"type":"ping"}`, `{"type":"x","data":"0123456789"}`
 		var in, out uint64
+		// Control frames are bytes, but no messages.
+		if err := c.SendFrame(ws.NewPingFrame([]byte("abc"))); err != nil {
+			t.Fatal(err)
+		}
+		in, out = in+6+3, out+2+3
 		for range 10 {
 			c.send(ping)
 			in += 6 + uint64(len(ping))
@@ -67,11 +72,6 @@ func TestTrafficTotals(t *testing.T) {
 		c.send("nonsense")
 		in += 6 + uint64(len("nonsense"))
 		out += 2 + uint64(len(c.expect("error").Text))
-		// Control frames are bytes, but no messages.
-		if err := c.SendFrame(ws.NewPingFrame([]byte("abc"))); err != nil {
-			t.Fatal(err)
-		}
-		in, out = in+6+3, out+2+3
 		for range 7 {
 			e.deliver(userTarget("acme", "ann"), message)
 			out += 2 + uint64(len(c.expect("x").Text))

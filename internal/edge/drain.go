@@ -17,7 +17,7 @@ const drainStep = 50 * time.Millisecond
 // finish their handshake meanwhile are closed at the end.
 func (s *Server) spread(ctx context.Context) {
 	all := s.hub.openConns()
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // An order is no secret.
 	steps := max(1, int(s.hub.opts.DrainWindow/drainStep))
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()

@@ -371,7 +371,7 @@ func request(kind, members string) string {
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) //nolint:forbidigo // A name of the test itself is wrong.
+		panic(err)
 	}
 	return v
 }

@@ -1,8 +1,12 @@
 package edge_test
 
 import (
+	"fmt"
+	"io"
 	"net"
 	"sync"
+
+	"github.com/gobwas/ws"
 )
 
 // chanListener accepts what tests put into it: connections, or errors.
@@ -53,7 +57,21 @@ type fromAfar struct {
 func (f fromAfar) RemoteAddr() net.Addr { return f.remote }
 
 // CloseWrite is what a pipe lacks.
-func (f fromAfar) CloseWrite() error { return f.Conn.Close() }
+func (f fromAfar) CloseWrite() error { return f.Close() }
+
+// readFrame reads one frame of the server.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > 1<<20 {
+		return ws.Frame{}, fmt.Errorf("frame of %d bytes", h.Length)
+	}
+	payload := make([]byte, h.Length)
+	_, err = io.ReadFull(r, payload)
+	return ws.Frame{Header: h, Payload: payload}, err
+}
 
 // pipe puts one end of a connection in memory into l and returns the other.
 func (l *chanListener) pipe(remote string) net.Conn {

@@ -16,8 +16,8 @@ import (
 // begin with # say nothing:
 //
 //	open NAME TENANT[/USER] [role=R]... [channel=PATTERN]...
-//	close NAME
-//	NAME > TEXT                   the client sends it; \r and \n stand for CR and LF
+//	close NAME                    cuts the connection
+//	NAME > TEXT                   this client sends it; \r and \n stand for CR and LF
 //	NAME < TEXT                   the next message it gets; <time> stands for a
 //	                              timestamp, <NAME> for a client's connection id
 //	NAME <                        it gets nothing

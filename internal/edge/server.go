@@ -115,7 +115,10 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		return ln.Close()
+		if err := ln.Close(); err != nil {
+			return fmt.Errorf("close listener: %w", err)
+		}
+		return nil
 	}
 	s.listeners = append(s.listeners, ln)
 	s.mu.Unlock()

@@ -11,7 +11,7 @@ func TestWheelNamesEachInItsTick(t *testing.T) {
 	var w wheel
 	want := make(map[uint32][]uint32)
 	for slot := range uint32(1000) {
-		due := w.add(slot, time.Duration(rand.IntN(200))*time.Second/2) //nolint:gosec // A test.
+		due := w.add(slot, time.Duration(rand.IntN(200))*time.Second/2)
 		if due < 1 || due >= wheelTicks {
 			t.Fatalf("slot %d is due at %d", slot, due)
 		}

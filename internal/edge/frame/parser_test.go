@@ -159,14 +159,14 @@ func TestParserErrorOfCallback(t *testing.T) {
 			}
 			p := frame.NewParser(limits)
 			for range 2 {
-				if err := p.Feed(join(tt.data), on); err != stop { //nolint:errorlint // the very same error is promised
+				if err := p.Feed(join(tt.data), on); err != stop {
 					t.Fatalf("got %v, want the callback's error", err)
 				}
 				if seen != tt.want {
 					t.Fatalf("got %d messages, want %d", seen, tt.want)
 				}
 			}
-			if err := p.Feed(nil, on); err != stop { //nolint:errorlint // the very same error is promised
+			if err := p.Feed(nil, on); err != stop {
 				t.Fatalf("without data: got %v", err)
 			}
 		})

@@ -93,7 +93,7 @@ func feed(tb testing.TB, l frame.Limits, data []byte, cuts ...int) outcome {
 			o.code = wire.Code
 			before := len(o.messages)
 			again := p.Feed(raw(text, "late"), on)
-			if again != err || len(o.messages) != before { //nolint:errorlint // the very same error is promised
+			if again != err || len(o.messages) != before {
 				tb.Fatalf("after %v: got %v and %d more messages", err, again, len(o.messages)-before)
 			}
 			return o

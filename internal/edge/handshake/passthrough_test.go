@@ -69,7 +69,7 @@ func TestPassthroughReads(t *testing.T) {
 		t.Error(err)
 	}
 	// Callers compare with ==.
-	if _, err := pass.Conn.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // that is the point
+	if _, err := pass.Conn.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("at the end: %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-func (r *request) parseRequestLine(line []byte) *Rejection {
+func (r *request) parseRequestLine(line []byte) *Rejection { //nolint:cyclop // The grammar of one line, rule by rule.
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
 	if !ok1 || !ok2 || !isToken(method) {

@@ -18,7 +18,7 @@ const (
 	plainSubprotocol = "pushd.plain"
 	// tokenPrefix begins the item that carries a token, as browsers can't set
 	// headers. It is never selected.
-	tokenPrefix = "pushd.jwt."
+	tokenPrefix = "pushd.jwt." //nolint:gosec // A name, not a token.
 )
 
 // offers gathers the subprotocols of all Sec-WebSocket-Protocol fields: they

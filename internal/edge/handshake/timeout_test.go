@@ -235,10 +235,10 @@ func (h *halfSocket) CloseWrite() error {
 func TestHalfClose(t *testing.T) {
 	h := newHandshaker(t, handshake.DefaultOptions())
 	for text, want := range map[string]end{
-		"nonsense\r\n\r\n":                   refused,
-		upgradeHead().String():               upgraded,
+		"nonsense\r\n\r\n":                  refused,
+		upgradeHead().String():              upgraded,
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n": passed,
-		"GET / HT":                           broken,
+		"GET / HT":                          broken,
 	} {
 		s := &halfSocket{script: newScript(text)}
 		up, err := h.Do(s)

@@ -26,7 +26,7 @@ type swapConn struct {
 // Read implements net.Conn.
 func (c *swapConn) Read(p []byte) (int, error) {
 	if c.instead != nil {
-		return c.instead.Read(p) //nolint:wrapcheck // crypto/tls looks for net.Error.
+		return c.instead.Read(p)
 	}
 	return c.Conn.Read(p) //nolint:wrapcheck // As above.
 }
@@ -34,7 +34,7 @@ func (c *swapConn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *swapConn) Write(p []byte) (int, error) {
 	if c.instead != nil {
-		return c.instead.Write(p) //nolint:wrapcheck // As above.
+		return c.instead.Write(p)
 	}
 	return c.Conn.Write(p) //nolint:wrapcheck // As above.
 }
