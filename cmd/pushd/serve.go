@@ -49,17 +49,20 @@ finishes the calls in flight and exits; the second closes everything at once.`,
 
 // watchSignals returns a context that ends at the first SIGTERM or SIGINT, or
 // with parent, and a channel that is closed at the second. Call release once;
-// from then on signals have their usual effect.
+// from then on signals have their usual effect, unless one has come: then the
+// process is about to end, and another must not change how.
 func watchSignals(parent context.Context) (ctx context.Context, now <-chan struct{}, release func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	second := make(chan struct{})
 	released := make(chan struct{})
+	ending := false // set by watcher
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		select {
 		case <-signals:
+			ending = true
 			cancel()
 		case <-ctx.Done():
 		case <-released:
@@ -72,9 +75,11 @@ func watchSignals(parent context.Context) (ctx context.Context, now <-chan struc
 		}
 	})
 	return ctx, second, func() {
-		signal.Stop(signals)
 		close(released)
 		watcher.Wait()
+		if !ending {
+			signal.Stop(signals)
+		}
 		cancel()
 	}
 }

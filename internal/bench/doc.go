@@ -1,0 +1,33 @@
+// Package bench puts load on a pushd and measures it from outside: how many
+// connections, messages and calls a second, after what time, and at what cost
+// in CPU and memory of the server's process.
+//
+// # Scenarios
+//
+// [Connect] opens connections, [Idle] weighs them, [Fanout] sends each message
+// to all of them, [Unicast] each to one at random. A scenario opens its own
+// connections and closes them before it returns. What it loads is a [Server]:
+// [Pushd], or anything else that sends WebSocket frames, so that the same
+// measure can be laid to a bare loop of writes.
+//
+// # Open and closed loop
+//
+// With a rate, messages are due at fixed times, whatever became of those
+// before, and times are measured from when a message was due: a server that
+// stalls is charged for all that had to wait. Without a rate, a fixed number
+// of messages is in flight, and the next one is due when one has reached all
+// its receivers.
+//
+// # Delivery
+//
+// Every message is numbered. A scenario fails unless each one reached as many
+// receivers as it should; a connection that ends before its time fails it at
+// once, with the close code of the server.
+//
+// # Cost
+//
+// The generator usually shares its machine with the server. On Linux a few
+// epoll loops hold all connections and read frame headers and no more; other
+// systems have a goroutine per connection. Connections are closed by a reset,
+// so that no port waits for its last packets to be forgotten.
+package bench

@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// eventsAtOnce bounds the events of one look at the epoll descriptor.
+	eventsAtOnce = 256
+	// readAtOnce is the size of a loop's one read buffer, in bytes.
+	readAtOnce = 64 << 10
+)
+
+// loop reads its connections in one goroutine, which alone touches what is
+// below once it runs. It waits in epoll_wait(2) itself, which blocks a thread:
+// were the epoll descriptor waited for by Go's poller, every packet that comes
+// while the loop is at work would wake the poller, and the server would pay for
+// that in its write(2).
+type loop struct {
+	pool     *pool
+	fd       int // epoll
+	stop     int // eventfd: run ends when it is written to
+	running  sync.WaitGroup
+	sessions []*session
+	sockets  []int // of the sessions that were started; -1: closed
+	buf      []byte
+}
+
+// stopEvent is what an event of stop has in place of an index.
+const stopEvent = -1
+
+func newLoop(p *pool, sessions []*session) (*loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make epoll: %w", err)
+	}
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make eventfd: %w", err), unix.Close(fd))
+	}
+	l := &loop{
+		pool: p, fd: fd, stop: stop, sessions: sessions,
+		sockets: make([]int, 0, len(sessions)), buf: make([]byte, readAtOnce),
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Pad: stopEvent}
+	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, stop, &event); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch eventfd: %w", err), l.free())
+	}
+	return l, nil
+}
+
+// free closes the loop's own descriptors.
+func (l *loop) free() error { return errors.Join(unix.Close(l.fd), unix.Close(l.stop)) }
+
+// close ends run, if it runs, and frees the loop.
+func (l *loop) close() error {
+	// An eventfd that takes no more is one that run has to see already.
+	_, _ = unix.Write(l.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	l.running.Wait()
+	return l.free()
+}
+
+// run makes the connections, atOnce at a time, and reads them until close.
+func (l *loop) run(atOnce int) {
+	defer func() {
+		for i := range l.sockets {
+			l.end(i)
+		}
+	}()
+	for range atOnce {
+		l.startNext()
+	}
+	events := make([]unix.EpollEvent, eventsAtOnce)
+	for {
+		n, err := l.wait(events)
+		if err != nil {
+			l.pool.fail(err)
+			return
+		}
+		for i := range events[:n] {
+			index := int(events[i].Pad)
+			if index == stopEvent {
+				return
+			}
+			if err := l.handle(index, events[i].Events); err != nil {
+				l.pool.fail(err)
+				l.end(index)
+			}
+		}
+	}
+}
+
+// wait waits for events. It looks before it blocks: there usually are some, and
+// Go's scheduler need not know of a call that returns at once.
+func (l *loop) wait(events []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0) //nolint:gosec // As unix.EpollWait does it.
+	if errno == 0 && n > 0 {
+		return int(n), nil
+	}
+	for {
+		n, err := unix.EpollWait(l.fd, events, -1)
+		if err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return 0, fmt.Errorf("wait for sockets: %w", err)
+		}
+	}
+}
+
+// startNext asks for the next connection, if one is left.
+func (l *loop) startNext() {
+	index := len(l.sockets)
+	if index == len(l.sessions) {
+		return
+	}
+	s := l.sessions[index]
+	s.began = l.pool.now()
+	fd, connected, err := dial(s.client)
+	l.sockets = append(l.sockets, fd)
+	if err == nil {
+		err = l.add(index, connected)
+	}
+	if err != nil {
+		l.pool.fail(fmt.Errorf("connect: %w", err))
+		l.end(index)
+	}
+}
+
+// add watches a new socket, and sends its request if it is connected.
+func (l *loop) add(index int, connected bool) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Pad: int32(index)} //nolint:gosec // Fewer than descriptors.
+	if !connected {
+		event.Events = unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, l.sockets[index], &event); err != nil {
+		return fmt.Errorf("watch socket: %w", err)
+	}
+	if !connected {
+		return nil
+	}
+	return l.write(index, l.sessions[index].client.Request)
+}
+
+// handle does what a socket asks for. An error ends it.
+func (l *loop) handle(index int, what uint32) error {
+	if what&unix.EPOLLOUT != 0 {
+		return l.connected(index)
+	}
+	n, err := rawRead(l.sockets[index], l.buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read: %w", err)
+	case n == 0:
+		return errLost
+	}
+	s := l.sessions[index]
+	before := s.state
+	reply, err := s.receive(l.buf[:n], l.pool.now(), l.pool)
+	if err != nil {
+		return err
+	}
+	if before != stateReady && s.state == stateReady {
+		l.startNext()
+	}
+	return l.write(index, reply)
+}
+
+// connected goes on with a socket whose connect took its time.
+func (l *loop) connected(index int) error {
+	fd := l.sockets[index]
+	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = syscall.Errno(code)
+	}
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Pad: int32(index)} //nolint:gosec // Fewer than descriptors.
+	if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_MOD, fd, &event); err != nil {
+		return fmt.Errorf("watch socket: %w", err)
+	}
+	return l.write(index, l.sessions[index].client.Request)
+}
+
+// write writes what always fits: requests are small and nothing waits before
+// them.
+func (l *loop) write(index int, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	n, err := unix.Write(l.sockets[index], text)
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if n < len(text) {
+		return errors.New("write: the socket did not take a request")
+	}
+	return nil
+}
+
+// end closes a socket.
+func (l *loop) end(index int) {
+	if l.sockets[index] >= 0 {
+		_ = unix.Close(l.sockets[index])
+		l.sockets[index] = -1
+	}
+}
+
+// rawRead reads a non-blocking socket without telling Go's scheduler, for which
+// such a short call is not worth its while.
+func rawRead(fd int, p []byte) (int, error) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // As syscall.Read does it.
+	if errno != 0 {
+		return 0, errno //nolint:wrapcheck // The caller wraps it.
+	}
+	return int(n), nil
+}

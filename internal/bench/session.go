@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// maxHead bounds the head of the server's HTTP answer, in bytes.
+const maxHead = 8 << 10
+
+// The key that all clients send and the answer that proves a WebSocket server:
+// the example of RFC 6455.
+const (
+	upgradeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	upgradeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// Client says how one connection is made.
+type Client struct {
+	// Addr is the server.
+	Addr netip.AddrPort
+	// Source is the address to connect from; the zero Addr leaves it to the
+	// system.
+	Source netip.Addr
+	// Request is the HTTP request that asks for the upgrade. Empty: the server
+	// sends frames from the start.
+	Request []byte
+	// Join is sent after the upgrade; it may be empty.
+	Join []byte
+	// Ready is what the message holds that says the client is set up.
+	Ready []byte
+}
+
+// state is how far a session is.
+type state int
+
+const (
+	stateUpgrading state = iota
+	stateJoining
+	stateReady
+)
+
+// session is the client's side of one connection, without the socket. It
+// belongs to whoever reads the socket.
+type session struct {
+	client Client
+	// began is when the connection was asked for.
+	began time.Duration
+	state state
+	// answer is what has come of the HTTP answer.
+	answer []byte
+	scan   scanner
+}
+
+func newSession(c Client) *session {
+	s := &session{client: c}
+	if len(c.Request) == 0 {
+		s.state = stateJoining
+	}
+	return s
+}
+
+// receive takes what was read at a time and returns what is to be written. An
+// error ends the connection.
+func (s *session) receive(p []byte, at time.Duration, to *pool) (reply []byte, err error) {
+	if s.state == stateUpgrading {
+		if p, reply, err = s.upgrade(p); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		f, rest, ok, err := s.scan.next(p)
+		if err != nil || !ok {
+			return reply, err
+		}
+		p = rest
+		switch f.op {
+		case ws.OpText, ws.OpBinary:
+			err = s.message(f.head, at, to)
+		case ws.OpPing:
+			reply = append(reply, clientFrame(ws.NewPongFrame(f.head))...)
+		case ws.OpClose:
+			err = closeError(f.head)
+		case ws.OpPong, ws.OpContinuation:
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// upgrade takes the HTTP answer. What follows it is returned, and what is to
+// be sent next.
+func (s *session) upgrade(p []byte) (rest, reply []byte, err error) {
+	s.answer = append(s.answer, p...)
+	head, rest, ok := bytes.Cut(s.answer, []byte("\r\n\r\n"))
+	switch {
+	case !ok && len(s.answer) > maxHead:
+		return nil, nil, errors.New("the server's HTTP answer does not end")
+	case !ok:
+		return nil, nil, nil
+	case !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")):
+		line, _, _ := bytes.Cut(head, []byte("\r\n"))
+		return nil, nil, fmt.Errorf("the server refused the upgrade: %q", line)
+	case !bytes.Contains(head, []byte(upgradeAccept)):
+		return nil, nil, errors.New("the server's answer has no right Sec-WebSocket-Accept")
+	}
+	s.state, s.answer, s.client.Request = stateJoining, nil, nil
+	return rest, s.client.Join, nil
+}
+
+// message takes one message of the server.
+func (s *session) message(text []byte, at time.Duration, to *pool) error {
+	switch {
+	case s.state == stateReady:
+		if seq, due, ok := readStamp(text); ok {
+			to.message(seq, due, at)
+		}
+	case bytes.Contains(text, s.client.Ready):
+		s.state = stateReady
+		to.ready(s, at)
+	case bytes.Contains(text, []byte(`"type":"error"`)):
+		return fmt.Errorf("the server refused to set up a client: %s", text)
+	}
+	return nil
+}
+
+func closeError(body []byte) error {
+	code, reason := ws.ParseCloseFrameData(body)
+	return fmt.Errorf("the server closed a connection with %d %q", code, reason)
+}
+
+// clientFrame returns a frame as clients send it.
+func clientFrame(f ws.Frame) []byte {
+	// The error is for lengths that a frame can't have.
+	text, _ := ws.CompileFrame(ws.MaskFrame(f))
+	return text
+}

@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// streamBuffer is what one read of a goroutine takes, in bytes.
+const streamBuffer = 4 << 10
+
+// streams is the driver for any system: a goroutine per connection.
+type streams struct {
+	pool    *pool
+	slots   chan struct{} // one value for each connection that is being made
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newStreams(p *pool, sessions []*session, atOnce int) (driver, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &streams{pool: p, slots: make(chan struct{}, atOnce), cancel: cancel}
+	// All goroutines end with ctx; close waits for them.
+	d.running.Go(func() {
+		for _, s := range sessions {
+			select {
+			case d.slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			d.running.Go(func() {
+				if err := d.serve(ctx, s); err != nil && ctx.Err() == nil {
+					p.fail(err)
+				}
+			})
+		}
+	})
+	return d, nil
+}
+
+func (d *streams) close() {
+	d.cancel()
+	d.running.Wait()
+}
+
+// serve connects and reads until the connection ends, which is always an error.
+func (d *streams) serve(ctx context.Context, s *session) error {
+	s.began = d.pool.now()
+	dialer := net.Dialer{}
+	if s.client.Source.IsValid() {
+		dialer.LocalAddr = &net.TCPAddr{IP: s.client.Source.AsSlice()}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", s.client.Addr.String())
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if err := tcp.SetLinger(0); err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+	}
+	reply := s.client.Request
+	waiting := true
+	buf := make([]byte, streamBuffer)
+	for {
+		if len(reply) > 0 {
+			if _, err := conn.Write(reply); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+		}
+		n, err := conn.Read(buf)
+		if errors.Is(err, io.EOF) {
+			return errLost
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if reply, err = s.receive(buf[:n], d.pool.now(), d.pool); err != nil {
+			return err
+		}
+		if waiting && s.state == stateReady {
+			waiting = false
+			<-d.slots
+		}
+	}
+}
+
+// errLost says that the server ended a connection without a word.
+var errLost = errors.New("the server ended a connection without a close frame")

@@ -1,0 +1,14 @@
+// Command bench measures this version of pushd against a bare loop of write(2)
+// and prints the ratios that the project has set itself as goals.
+//
+//	go run ./test/bench [-quick] [-run PATTERN] [-json FILE] [-pushd BINARY]
+//
+// It builds pushd, starts a fresh one for every measurement, and lays the same
+// load on both in turn, several rounds. What is printed is the median of the
+// rounds; CPU is user and system time of the server's process. The load comes
+// from the same machine, so the figures mean little outside of their run: read
+// the ratios.
+//
+// The loop is floor/floor.c. Where there is no C compiler, the same loop in Go
+// takes its place, which the output says.
+package main

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/aegisx/pushd/internal/bench"
+	"github.com/aegisx/pushd/test/harness"
+)
+
+// sample is what one run of one row measured.
+type sample struct {
+	figures []float64
+	detail  any
+}
+
+// outcome is what all rounds of a row measured.
+type outcome struct {
+	row                  row
+	floor, merged, pushd []sample
+}
+
+// measure runs all rows that match, each with its floor, round by round. With
+// an error comes what was measured until then.
+func measure(ctx context.Context, st *stand, sc scale, match *regexp.Regexp, d *display) (*report, error) {
+	rep := newReport(st, sc)
+	defer d.clear()
+	for _, r := range rows(sc) {
+		if match != nil && !match.MatchString(r.work) {
+			continue
+		}
+		o := &outcome{row: r}
+		rounds := sc.rounds
+		if r.once {
+			rounds = 1
+		}
+		for i := range rounds {
+			if err := o.round(ctx, st, i, d); err != nil {
+				return rep, fmt.Errorf("%s: %w", r.work, err)
+			}
+		}
+		rep.outcomes = append(rep.outcomes, o)
+	}
+	return rep, nil
+}
+
+// round measures floor and pushd once each.
+func (o *outcome) round(ctx context.Context, st *stand, round int, d *display) error {
+	if !o.row.floorless {
+		if err := o.measureFloor(ctx, st, 1, &o.floor, d); err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+	}
+	if o.row.merge > 0 && round == 0 {
+		if err := o.measureFloor(ctx, st, o.row.merge, &o.merged, d); err != nil {
+			return fmt.Errorf("floor, merged: %w", err)
+		}
+	}
+	if err := o.measurePushd(ctx, st, d); err != nil {
+		return fmt.Errorf("pushd: %w", err)
+	}
+	return nil
+}
+
+func (o *outcome) measureFloor(ctx context.Context, st *stand, merge int, to *[]sample, d *display) (err error) {
+	f, err := startFloor(ctx, st.floor, o.row.clients, payload, merge)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	return o.measure(ctx, f, to, d.line(o.row.work+", floor"))
+}
+
+func (o *outcome) measurePushd(ctx context.Context, st *stand, d *display) (err error) {
+	secret := rand.Text() + rand.Text()
+	st.started++
+	node, err := harness.Start(ctx, st.binary, st.dir, fmt.Sprintf("bench-%d", st.started), "--jwt-secret", secret)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	defer func() { err = errors.Join(err, node.Stop()) }() //nolint:contextcheck // It has to be stopped when ctx has ended, too.
+	_, calls, err := harness.Control(node.GRPC)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	defer func() { err = errors.Join(err, calls.Close()) }()
+	s, err := bench.NewPushd(ctx, bench.Target{
+		WebSocket: node.WebSocket(), Secret: []byte(secret), PID: node.PID,
+	}, calls)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return o.measure(ctx, s, &o.pushd, d.line(o.row.work+", pushd"))
+}
+
+func (o *outcome) measure(ctx context.Context, s bench.Server, to *[]sample, show func(bench.Progress)) error {
+	figures, detail, err := o.row.measure(ctx, s, show)
+	if err != nil {
+		return err
+	}
+	*to = append(*to, sample{figures, detail})
+	return nil
+}
+
+// figures returns the median of each figure; nil for no samples.
+func figures(samples []sample) []float64 {
+	if len(samples) == 0 {
+		return nil
+	}
+	medians := make([]float64, len(samples[0].figures))
+	for i := range medians {
+		column := make([]float64, len(samples))
+		for k, s := range samples {
+			column[k] = s.figures[i]
+		}
+		medians[i] = median(column)
+	}
+	return medians
+}
+
+// ratios returns how many times the floor pushd took, by the first figure,
+// round by round.
+func (o *outcome) ratios() []float64 {
+	all := make([]float64, 0, len(o.floor))
+	for i := range min(len(o.floor), len(o.pushd)) {
+		all = append(all, o.pushd[i].figures[0]/o.floor[i].figures[0])
+	}
+	return all
+}
+
+// median sorts numbers; there must be one.
+func median(numbers []float64) float64 {
+	slices.Sort(numbers)
+	n := len(numbers)
+	return (numbers[(n-1)/2] + numbers[n/2]) / 2
+}

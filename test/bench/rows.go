@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aegisx/pushd/internal/bench"
+)
+
+const (
+	// payload is the size of every message, in bytes of JSON.
+	payload = 128
+	// connectsInFlight is how many connections are made at once where making
+	// them is measured.
+	connectsInFlight = 64
+	// callers is how many unary calls are under way at once.
+	callers = 64
+	// merged is how many messages the floor may put into one write where pushd
+	// may too.
+	merged = 16
+)
+
+// scale is how much is measured.
+type scale struct {
+	rounds                    int
+	few, many                 int // clients of the fan-out
+	users                     int // clients of the unicast
+	connects                  int
+	idleLow, idleHigh         int
+	settle                    time.Duration // for the memory to come to rest
+	warmup, duration, unicast time.Duration
+}
+
+func fullScale() scale {
+	return scale{
+		rounds: 3, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 15 * time.Second,
+		warmup: 500 * time.Millisecond, duration: 2500 * time.Millisecond, unicast: 2 * time.Second,
+	}
+}
+
+func quickScale() scale {
+	return scale{
+		rounds: 1, few: 1000, many: 3000, users: 300, connects: 3000, idleLow: 500, idleHigh: 3000, settle: 3 * time.Second,
+		warmup: 200 * time.Millisecond, duration: 700 * time.Millisecond, unicast: 500 * time.Millisecond,
+	}
+}
+
+// bound is how a figure is held against its goal.
+type bound int
+
+const (
+	noGoal bound = iota
+	atMost
+	atLeast
+	timesFloor // at most so many times the floor's
+)
+
+// metric is one figure of a row.
+type metric struct {
+	// name stands in the JSON; format shows the figure.
+	name, format string
+	bound        bound
+	goal         float64
+}
+
+// row is one line of the table.
+type row struct {
+	work string
+	// clients is how many connections the floor must take.
+	clients int
+	// metrics belong to what measure returns; the ratio is that of the first.
+	metrics []metric
+	// floorless: a loop of writes does no such work.
+	floorless bool
+	// merge is how many messages the floor may merge in an extra run. 0: none.
+	merge int
+	// once: further rounds would say the same.
+	once bool
+	// measure returns the figures, and all that is known.
+	measure func(ctx context.Context, s bench.Server, show func(bench.Progress)) (figures []float64, detail any, err error)
+}
+
+func rows(sc scale) []row {
+	return []row{
+		paced(sc, sc.few, 20),
+		paced(sc, sc.many, 2),
+		saturated(sc, sc.few, 16, 0.7),
+		saturated(sc, sc.many, 4, 2),
+		unarySaturated(sc),
+		unaryPaced(sc, 2000),
+		idle(sc),
+		connects(sc),
+	}
+}
+
+// cpuPerDelivery is the figure of the fan-out rows.
+func cpuPerDelivery(b bound, goal float64) metric {
+	return metric{"cpu_micros_per_delivery", "%.2f CPU-µs", b, goal}
+}
+
+func paced(sc scale, clients int, rate float64) row {
+	return row{
+		work:    fmt.Sprintf("1 channel → %d clients, paced %g/s, %d B", clients, rate, payload),
+		clients: clients,
+		metrics: []metric{
+			cpuPerDelivery(timesFloor, 1.15),
+			{name: "p50_ms", format: "p50 %.1f"},
+			{name: "p99_ms", format: "p99 %.1f ms"},
+		},
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Fanout(ctx, s, bench.TrafficOptions{
+				Clients: clients, PayloadBytes: payload, Rate: rate, InFlight: callers,
+				Warmup: 2 * sc.warmup, Duration: sc.duration, Progress: show,
+			})
+			return []float64{r.CPUMicros, millis(r.Latency.P50), millis(r.Latency.P99)}, r, err
+		},
+	}
+}
+
+func saturated(sc scale, clients, inFlight int, goal float64) row {
+	return row{
+		work:    fmt.Sprintf("1 channel → %d clients, saturated, %d in flight", clients, inFlight),
+		clients: clients,
+		metrics: []metric{
+			cpuPerDelivery(atMost, goal),
+			{name: "thousand_deliveries_per_second", format: "%.0f k/s"},
+		},
+		merge: min(inFlight, merged),
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Fanout(ctx, s, bench.TrafficOptions{
+				Clients: clients, PayloadBytes: payload, InFlight: inFlight,
+				Warmup: sc.warmup, Duration: sc.duration, Progress: show,
+			})
+			return []float64{r.CPUMicros, r.DeliveriesPerSecond / 1000}, r, err
+		},
+	}
+}
+
+func unarySaturated(sc scale) row {
+	return row{
+		work:    fmt.Sprintf("unicast to random users, unary gRPC, saturated, %d callers", callers),
+		clients: sc.users,
+		metrics: []metric{
+			{"cpu_micros_per_call", "%.1f CPU-µs", atMost, 40},
+			{name: "thousand_calls_per_second", format: "%.1f k/s"},
+		},
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Unicast(ctx, s, bench.TrafficOptions{
+				Clients: sc.users, PayloadBytes: payload, InFlight: callers,
+				Warmup: sc.warmup, Duration: sc.unicast, Progress: show,
+			})
+			return []float64{r.CPUMicros, r.MessagesPerSecond / 1000}, r, err
+		},
+	}
+}
+
+func unaryPaced(sc scale, rate float64) row {
+	return row{
+		work:    fmt.Sprintf("unicast to random users, unary gRPC, paced %g/s", rate),
+		clients: sc.users,
+		metrics: []metric{
+			{"p50_ms", "p50 %.2f", atMost, 0.2},
+			{"p99_ms", "p99 %.2f ms", atMost, 1.0},
+			{name: "cpu_micros_per_call", format: "%.0f CPU-µs"},
+		},
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Unicast(ctx, s, bench.TrafficOptions{
+				Clients: sc.users, PayloadBytes: payload, Rate: rate, InFlight: callers,
+				Warmup: sc.warmup, Duration: sc.unicast, Progress: show,
+			})
+			return []float64{millis(r.Latency.P50), millis(r.Latency.P99), r.CPUMicros}, r, err
+		},
+	}
+}
+
+func idle(sc scale) row {
+	return row{
+		work:      fmt.Sprintf("RSS per idle, joined connection, as settled, %d → %d", sc.idleLow, sc.idleHigh),
+		metrics:   []metric{{"bytes_per_connection", "%.0f B", atMost, 1024}},
+		floorless: true,
+		once:      true,
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Idle(ctx, s, bench.IdleOptions{
+				Low: sc.idleLow, High: sc.idleHigh, InFlight: connectsInFlight, Settle: sc.settle, Progress: show,
+			})
+			return []float64{r.PerConnection}, r, err
+		},
+	}
+}
+
+func connects(sc scale) row {
+	return row{
+		work:    fmt.Sprintf("connects with HS256 and one join, %d", sc.connects),
+		clients: sc.connects,
+		metrics: []metric{
+			{"cpu_micros_per_connect", "%.1f CPU-µs", atMost, 60},
+			{"thousand_connects_per_second", "%.1f k/s", atLeast, 15},
+		},
+		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
+			r, err := bench.Connect(ctx, s, bench.ConnectOptions{
+				Clients: sc.connects, InFlight: connectsInFlight, Progress: show,
+			})
+			return []float64{r.CPUMicros, r.PerSecond / 1000}, r, err
+		},
+	}
+}
+
+func millis(micros float64) float64 { return micros / 1000 }

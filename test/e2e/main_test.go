@@ -1,0 +1,164 @@
+// Package e2e_test tests the pushd binary as its users meet it: over WebSocket
+// from Go, Node and Chromium, over gRPC from Go and grpcurl, from a shell, and
+// as several processes that form a cluster.
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/aegisx/pushd/test/harness"
+)
+
+// secret signs client tokens in all tests.
+const secret = "a secret of the end-to-end tests, long enough"
+
+// canary stands in claims of bad tokens; no log may repeat it.
+const canary = "canary7491"
+
+// suite is what all tests share. TestMain sets it, but for leaks.
+var suite struct {
+	root   string // of the module
+	dir    string // gone after the run
+	binary string // pushd, built with the race detector
+	// secretFile holds secret.
+	secretFile string
+	secrets    secretTexts
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if list := flag.Lookup("test.list"); list != nil && list.Value.String() != "" {
+		os.Exit(m.Run()) // nothing runs, so nothing is built
+	}
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) (code int) {
+	dir, err := os.MkdirTemp("", "pushd-e2e-")
+	if err != nil {
+		return fail(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			code = fail(err)
+		}
+	}()
+	suite.dir = dir
+	if err := setUp(); err != nil {
+		return fail(err)
+	}
+	suite.secrets.add(secret)
+	suite.secrets.add(canary)
+	code = m.Run()
+	if err := errors.Join(checkOutputs(), goleak.Find()); err != nil {
+		return fail(err)
+	}
+	return code
+}
+
+func setUp() error {
+	var err error
+	if suite.root, err = harness.Root(); err != nil {
+		return err
+	}
+	suite.secretFile = filepath.Join(suite.dir, "secret.txt")
+	if err := os.WriteFile(suite.secretFile, []byte(secret+"\n"), 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
+	defer cancel()
+	suite.binary, err = harness.Build(ctx, suite.root, suite.dir, "-race")
+	return err
+}
+
+func fail(err error) int {
+	_, _ = fmt.Fprintln(os.Stderr, "end-to-end tests:", err)
+	return 1
+}
+
+// secretTexts are texts that no node may write. Safe for concurrent use.
+type secretTexts struct {
+	mu  sync.Mutex
+	all map[string]struct{}
+}
+
+// partLength is how long a part of a token must be to count: shorter ones may
+// stand in a log by chance.
+const partLength = 12
+
+// add notes a text, and the parts of it if it is a token.
+func (s *secretTexts) add(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[string]struct{})
+	}
+	if text == canary || len(text) >= partLength {
+		s.all[text] = struct{}{}
+	}
+	for part := range strings.SplitSeq(text, ".") {
+		if len(part) >= partLength {
+			s.all[part] = struct{}{}
+		}
+	}
+}
+
+// find returns how many of the texts stand in output.
+func (s *secretTexts) find(output string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := 0
+	for text := range s.all {
+		if strings.Contains(output, text) {
+			found++
+		}
+	}
+	return found
+}
+
+// checkOutputs looks through all that the nodes of the run wrote.
+func checkOutputs() error {
+	var errs []error
+	files, err := filepath.Glob(filepath.Join(suite.dir, "*", "*.std*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		output, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := checkOutput(string(output)); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", filepath.Base(path), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkOutput refuses output that holds secrets or tells of a broken program.
+func checkOutput(output string) error {
+	var errs []error
+	if n := suite.secrets.find(output); n > 0 {
+		errs = append(errs, fmt.Errorf("%d tokens or parts of tokens were logged", n))
+	}
+	// What every token begins with: the demo page makes some of its own.
+	if strings.Contains(output, "eyJ") {
+		errs = append(errs, errors.New("something like a token was logged"))
+	}
+	for _, broken := range []string{"DATA RACE", "panic: ", "fatal error: ", "goroutine 1 ["} {
+		if strings.Contains(output, broken) {
+			errs = append(errs, fmt.Errorf("%s:\n%s", broken, output))
+		}
+	}
+	return errors.Join(errs...)
+}
