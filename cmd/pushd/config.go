@@ -64,6 +64,8 @@ type authConfig struct {
 	AllowOrigins   []string
 	CookieName     string
 	PublicPublish  bool
+	// TokenCache is how many verified tokens are remembered.
+	TokenCache int
 	// GRPCKeysFile holds the bearer keys of the Control API. Empty: the API is
 	// open, and therefore on loopback only.
 	GRPCKeysFile string
@@ -80,6 +82,7 @@ type limitsConfig struct {
 	OutboundQueueBytes       int
 	OutboundQueueFrames      int
 	OutboundMaxAge           time.Duration
+	CompressionThreshold     int
 	PingInterval             time.Duration
 	IdleTimeout              time.Duration
 	HandshakeTimeout         time.Duration

@@ -34,6 +34,7 @@ func (c *config) edgeOptions() edge.Options {
 	o.OutboundQueueBytes = l.OutboundQueueBytes
 	o.OutboundQueueFrames = l.OutboundQueueFrames
 	o.OutboundMaxAge = l.OutboundMaxAge
+	o.CompressionThreshold = l.CompressionThreshold
 	o.PingInterval = l.PingInterval
 	o.IdleTimeout = l.IdleTimeout
 	o.DrainWindow = l.DrainWindow
@@ -82,7 +83,7 @@ func (c *config) controlOptions() (control.Options, error) {
 
 // newVerifier makes the check of client tokens. devKey is one more secret;
 // it may be nil.
-func (c *config) newVerifier(devKey []byte) (*auth.Verifier, error) {
+func (c *config) newVerifier(devKey []byte) (*auth.Cache, error) {
 	o := auth.Options{
 		Audience:      c.Auth.Audience,
 		Issuer:        c.Auth.Issuer,
@@ -105,7 +106,7 @@ func (c *config) newVerifier(devKey []byte) (*auth.Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client tokens: %w", err)
 	}
-	return v, nil
+	return auth.NewCache(v, c.Auth.TokenCache), nil
 }
 
 // devKey returns the random key of --dev, which dies with the process; nil

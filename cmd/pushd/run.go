@@ -25,7 +25,7 @@ import (
 var (
 	_ cluster.Sink   = (*edge.Hub)(nil)
 	_ edge.Bus       = (*cluster.Router)(nil)
-	_ edge.Verifier  = (*auth.Verifier)(nil)
+	_ edge.Verifier  = (*auth.Cache)(nil)
 	_ control.Router = (*cluster.Router)(nil)
 )
 

@@ -69,7 +69,7 @@ func (v *Verifier) Verify(text string) (*Principal, error) {
 		return nil, err
 	}
 	// Last, so that ErrExpired says that all else is right.
-	if !p.ExpiresAt.IsZero() && !now.Before(p.ExpiresAt) {
+	if expired(p, now) {
 		return nil, ErrExpired
 	}
 	return p, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/message"
 )
 
@@ -17,15 +18,8 @@ var errConnectionLimit = errors.New("too many connections of this user")
 
 // attach gives an upgraded socket to its loop. On an error nothing is
 // registered and the caller still owns nc.
-func (h *Hub) attach(nc net.Conn, pipelined []byte, p *auth.Principal) error {
-	c := &conn{
-		id:        message.NewID(),
-		principal: p,
-		parser: frame.NewParser(frame.Limits{
-			MaxMessage:   h.opts.MaxMessageBytes,
-			MaxFragments: maxFragments,
-		}),
-	}
+func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) error {
+	c := &conn{id: message.NewID(), principal: p}
 	var err error
 	if c.tenant, err = address.TenantTarget(p.Tenant); err != nil {
 		return fmt.Errorf("attach: %w", err)
@@ -37,12 +31,17 @@ func (h *Hub) attach(nc net.Conn, pipelined []byte, p *auth.Principal) error {
 	}
 	c.loop = h.loopFor(c.user)
 	l := c.loop
+	c.parser = frame.NewParser(&l.limits)
+	if up.Deflate {
+		c.parser = frame.NewParser(&l.deflateLimits)
+		c.out.compressor = h.compressor
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !c.user.IsZero() && l.shard.Count(c.user) >= h.opts.MaxConnectionsPerUser {
 		return errConnectionLimit
 	}
-	if c.socket, err = l.driver.Attach(nc, pipelined, c); err != nil {
+	if c.socket, err = l.driver.Attach(nc, up.Pipelined, c); err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
 	l.registerLocked(c)

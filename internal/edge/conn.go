@@ -109,7 +109,7 @@ func (c *conn) sendLocked(f *frame.Frame) {
 		return
 	}
 	l := c.loop
-	if !c.out.admits(f.Len(), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
+	if !c.out.admits(c.out.size(f), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
 		l.dropped++
 		l.hub.metrics.dropped(dropSlowConsumer)
 		c.fallBehindLocked()

@@ -46,14 +46,18 @@ type env struct {
 // tweak changes the options of a test's server.
 type tweak func(*edge.Options)
 
-// onEachDriver runs a test with the driver of this system and with the one that
-// serves every system, at the same time.
-func onEachDriver(t *testing.T, change tweak, run func(*testing.T, *env)) {
-	t.Helper()
-	for name, driver := range map[string]func(sync.Locker) (poll.Driver, error){
+// drivers are the driver of this system and the one that serves every system.
+func drivers() map[string]func(sync.Locker) (poll.Driver, error) {
+	return map[string]func(sync.Locker) (poll.Driver, error){
 		"default":   poll.New,
 		"goroutine": func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil },
-	} {
+	}
+}
+
+// onEachDriver runs a test with each driver, at the same time.
+func onEachDriver(t *testing.T, change tweak, run func(*testing.T, *env)) {
+	t.Helper()
+	for name, driver := range drivers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t, newEnv(t, func(o *edge.Options) {
@@ -299,6 +303,19 @@ func (c *client) leave(channel string) {
 	c.t.Helper()
 	c.send(request("leave_channel", `"channel":`+quote(channel)))
 	c.expect("channel_left")
+}
+
+// until reads until a message of this type and returns what came before it.
+func (c *client) until(kind string) []string {
+	c.t.Helper()
+	var before []string
+	for {
+		m := c.next()
+		if m.Type == kind {
+			return before
+		}
+		before = append(before, m.Text)
+	}
 }
 
 // fence reads until the answer to a ping of its own and returns what came

@@ -31,6 +31,8 @@ type Hub struct {
 	rate      rate
 	start     time.Time
 	seed      maphash.Seed
+	// compressor is nil when compression is off.
+	compressor *frame.Compressor
 	// ping is the server ping that all connections share.
 	ping *frame.Frame
 	// bus is set by NewServer, before the first connection.
@@ -61,6 +63,9 @@ func NewHub(o Options) (*Hub, error) {
 		start:     time.Now(),
 		seed:      maphash.MakeSeed(),
 		ping:      frame.Ping(nil),
+	}
+	if o.CompressionThreshold > 0 {
+		h.compressor = frame.NewCompressor(o.CompressionThreshold)
 	}
 	for i := range o.Loops {
 		l, err := newLoop(h, i)

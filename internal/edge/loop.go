@@ -49,6 +49,9 @@ type loop struct {
 	// onMessage is handleLocked as a value, made once so that feeding a parser
 	// allocates nothing.
 	onMessage func(frame.Message) error
+	// limits hold the clients of this loop, deflateLimits those that have
+	// negotiated permessage-deflate.
+	limits, deflateLimits frame.Limits
 
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
@@ -82,7 +85,13 @@ func newLoop(h *Hub, index int) (*loop, error) {
 		kick:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 		shard: registry.NewShard(),
+		limits: frame.Limits{
+			MaxMessage:   h.opts.MaxMessageBytes,
+			MaxFragments: maxFragments,
+		},
 	}
+	l.deflateLimits = l.limits
+	l.deflateLimits.Inflater = frame.NewInflater()
 	l.onMessage = l.handleLocked
 	driver, err := h.opts.NewDriver(&l.mu)
 	if err != nil {

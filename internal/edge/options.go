@@ -43,6 +43,10 @@ type Options struct {
 	// OutboundMaxAge bounds the time for which a connection may be behind
 	// without a break. Default 30 s.
 	OutboundMaxAge time.Duration
+	// CompressionThreshold is the size from which messages are compressed for
+	// clients that have negotiated permessage-deflate, in bytes. 0: it is not
+	// negotiated. Default 512.
+	CompressionThreshold int
 	// PingInterval is the time between server pings, give or take a twentieth.
 	// Default 25 s.
 	PingInterval time.Duration
@@ -75,6 +79,7 @@ func DefaultOptions() Options {
 		OutboundQueueBytes:       1 << 20,
 		OutboundQueueFrames:      4096,
 		OutboundMaxAge:           30 * time.Second,
+		CompressionThreshold:     512,
 		PingInterval:             25 * time.Second,
 		IdleTimeout:              2 * time.Minute,
 		DrainWindow:              5 * time.Second,
@@ -100,6 +105,7 @@ func (o Options) Validate() error {
 	check(o.OutboundQueueBytes >= 1024, "outbound queue bytes must be at least 1024, not %d", o.OutboundQueueBytes)
 	check(o.OutboundQueueFrames >= 1, "outbound queue frames must be at least 1, not %d", o.OutboundQueueFrames)
 	check(o.OutboundMaxAge >= time.Second, "outbound max age must be at least 1s, not %s", o.OutboundMaxAge)
+	check(o.CompressionThreshold >= 0, "compression threshold must not be negative, not %d", o.CompressionThreshold)
 	check(o.PingInterval >= time.Second, "ping interval must be at least 1s, not %s", o.PingInterval)
 	check(o.IdleTimeout > o.PingInterval, "idle timeout %s must be longer than the ping interval %s", o.IdleTimeout, o.PingInterval)
 	check(o.DrainWindow >= 0, "drain window must not be negative, not %s", o.DrainWindow)

@@ -10,6 +10,8 @@ const maxKeptQueue = 8
 // connections and never changed. It is owned by the connection's loop.
 type outbox struct {
 	frames []*frame.Frame
+	// compressor is set when the client has negotiated permessage-deflate.
+	compressor *frame.Compressor
 	// sent is how many bytes of frames[0] are out. Once it is positive, that
 	// frame finishes before anything else.
 	sent int
@@ -28,8 +30,11 @@ func (o *outbox) admits(n, maxBytes, maxFrames int) bool {
 
 func (o *outbox) push(f *frame.Frame) {
 	o.frames = append(o.frames, f)
-	o.bytes += f.Len()
+	o.bytes += o.size(f)
 }
+
+// size returns how many bytes f is for this connection.
+func (o *outbox) size(f *frame.Frame) int { return len(f.For(o.compressor)) }
 
 // discard gives up every frame that has not begun to go out and returns how
 // many those were.
@@ -43,7 +48,7 @@ func (o *outbox) discard() int {
 	o.frames = o.frames[:keep]
 	o.bytes = 0
 	if keep == 1 {
-		o.bytes = o.frames[0].Len() - o.sent
+		o.bytes = o.size(o.frames[0]) - o.sent
 	}
 	return gone
 }
@@ -52,7 +57,7 @@ func (o *outbox) discard() int {
 func (o *outbox) gather(bufs [][]byte) [][]byte {
 	n := min(len(bufs), len(o.frames))
 	for i := range n {
-		bufs[i] = o.frames[i].Bytes()
+		bufs[i] = o.frames[i].For(o.compressor)
 	}
 	if n > 0 {
 		bufs[0] = bufs[0][o.sent:]
@@ -65,8 +70,8 @@ func (o *outbox) advance(n int) {
 	o.bytes -= n
 	n += o.sent
 	done := 0
-	for done < len(o.frames) && n >= o.frames[done].Len() {
-		n -= o.frames[done].Len()
+	for done < len(o.frames) && n >= o.size(o.frames[done]) {
+		n -= o.size(o.frames[done])
 		done++
 	}
 	o.sent = n

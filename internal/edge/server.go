@@ -86,6 +86,7 @@ func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error
 		early:     make(map[net.Conn]struct{}),
 	}
 	o := h.opts.Handshake
+	o.Compression = h.compressor != nil
 	o.Admit = s.admit
 	hs, err := handshake.New(o)
 	if err != nil {
@@ -188,7 +189,7 @@ func (s *Server) welcome(nc net.Conn) {
 		sayGoodbye(nc, code)
 		return
 	}
-	err = s.hub.attach(nc, up.Pipelined, p)
+	err = s.hub.attach(nc, up, p)
 	switch {
 	case err == nil:
 	case errors.Is(err, errConnectionLimit):

@@ -18,7 +18,7 @@ import (
 
 const (
 	// fullLimit and quickLimit bound a run, the builds included.
-	fullLimit  = 6 * time.Minute
+	fullLimit  = 4 * time.Minute
 	quickLimit = 2 * time.Minute
 )
 

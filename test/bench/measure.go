@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/aegisx/pushd/internal/bench"
 	"github.com/aegisx/pushd/test/harness"
@@ -39,6 +40,9 @@ func measure(ctx context.Context, st *stand, sc scale, match *regexp.Regexp, d *
 			rounds = 1
 		}
 		for i := range rounds {
+			if i > 0 && time.Since(rep.started) > sc.budget {
+				break // A slow machine: rather fewer rounds than no figures.
+			}
 			if err := o.round(ctx, st, i, d); err != nil {
 				return rep, fmt.Errorf("%s: %w", r.work, err)
 			}

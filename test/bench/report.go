@@ -41,7 +41,7 @@ func (r *report) print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
-	_, err := fmt.Fprintf(out, "\n%s/%s, %d CPUs, %s; floor in %s; median of %d rounds, generator on the same machine, %.0f s in all\n",
+	_, err := fmt.Fprintf(out, "\n%s/%s, %d CPUs, %s; floor in %s; median of up to %d rounds, generator on the same machine, %.0f s in all\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), r.floorKind, r.rounds, time.Since(r.started).Seconds())
 	if err != nil {
 		return fmt.Errorf("print the table: %w", err)

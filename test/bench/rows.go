@@ -24,6 +24,7 @@ const (
 // scale is how much is measured.
 type scale struct {
 	rounds                    int
+	budget                    time.Duration // after which no second round begins
 	few, many                 int // clients of the fan-out
 	users                     int // clients of the unicast
 	connects                  int
@@ -34,8 +35,8 @@ type scale struct {
 
 func fullScale() scale {
 	return scale{
-		rounds: 3, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 15 * time.Second,
-		warmup: 500 * time.Millisecond, duration: 2500 * time.Millisecond, unicast: 2 * time.Second,
+		rounds: 3, budget: 150 * time.Second, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 12 * time.Second,
+		warmup: 500 * time.Millisecond, duration: 2 * time.Second, unicast: 1500 * time.Millisecond,
 	}
 }
 

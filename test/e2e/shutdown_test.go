@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -104,6 +105,30 @@ func TestSecondSignalHurries(t *testing.T) {
 	// The first step of the drain may have asked one or two to leave.
 	if byCode[1001] < 15 || byCode[1001]+byCode[4000] != len(sockets) {
 		t.Errorf("close codes %v", byCode)
+	}
+	awaitEnd(ctx, t, n)
+}
+
+// However often it is told to end, a node ends in order.
+func TestManySignals(t *testing.T) {
+	ctx := bounded(t)
+	n := startNode(ctx, t, "solo")
+	sockets := connectMany(ctx, t, n, 5)
+	err := harness.Eventually(ctx, func(context.Context) error {
+		for range 100 {
+			if n.Signal(syscall.SIGTERM) != nil {
+				return nil // It has ended.
+			}
+		}
+		return errors.New("still running")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sockets {
+		if closed, err := s.AwaitClose(ctx); err != nil || closed.Code != 1001 && closed.Code != 4000 {
+			t.Errorf("%v, %v", closed, err)
+		}
 	}
 	awaitEnd(ctx, t, n)
 }

@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -28,6 +29,10 @@ const (
 type Frame struct {
 	// plain is the frame as a client without extensions gets it.
 	plain []byte
+	// deflated is the frame for clients with permessage-deflate, made once when
+	// the first of them gets it.
+	once     sync.Once
+	deflated []byte
 }
 
 // Text makes a text message. It copies payload, which must be valid UTF-8.

@@ -167,7 +167,7 @@ func FuzzParser(f *testing.F) {
 func TestFeedAllocations(t *testing.T) {
 	one := join(raw(text, "hello"), raw(ping, "p"), raw(text, strings.Repeat("x", 290)), raw(binaryF, "b"))
 	data := make([]byte, len(one))
-	p := frame.NewParser(limits)
+	p := frame.NewParser(&limits)
 	failed := errors.New("payload differs")
 	on := func(m frame.Message) error {
 		if m.Op == ws.OpPing && string(m.Payload) != "p" {

@@ -15,6 +15,8 @@ type header struct {
 	length int
 	op     ws.OpCode
 	fin    bool
+	// compressed says that a compressed message begins here.
+	compressed bool
 }
 
 // header reads the header that b begins with and returns its length, or 0 if
@@ -24,6 +26,7 @@ type header struct {
 func (p *Parser) header(b []byte) (h header, n int, err error) {
 	h.fin = b[0]&finBit != 0
 	h.op = ws.OpCode(b[0] & 0x0F)
+	h.compressed = b[0]&compressedBit != 0
 	if err = p.checkStart(b[0], h); err != nil || len(b) < 2 {
 		return h, 0, err
 	}
@@ -80,7 +83,7 @@ func extended(b []byte, short uint64) (uint64, error) {
 func (p *Parser) checkStart(b byte, h header) error {
 	inside := p.side != nil && p.side.op != 0
 	switch {
-	case b&0x70 != 0:
+	case b&0x70 != 0 && !(h.compressed && p.mayCompress(b, h.op)):
 		return protocolError("reserved bit is set")
 	case h.op.IsReserved():
 		return protocolError("opcode is reserved")
@@ -98,6 +101,13 @@ func (p *Parser) checkStart(b byte, h header) error {
 		return tooBig("message has too many fragments")
 	}
 	return nil
+}
+
+// mayCompress reports whether a frame that begins with b may have RSV1 set: the
+// first of a data message, after the extension was negotiated, with no other
+// reserved bit (RFC 7692, section 6).
+func (p *Parser) mayCompress(b byte, op ws.OpCode) bool {
+	return p.limits.Inflater != nil && b&0x30 == 0 && (op == ws.OpText || op == ws.OpBinary)
 }
 
 // room returns how many bytes the message under way may still take.

@@ -38,7 +38,7 @@ func TestBufferFollowsWhatCame(t *testing.T) {
 		{"smaller final frame", true, 70_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := NewParser(Limits{MaxMessage: limit, MaxFragments: 4})
+			p := NewParser(&Limits{MaxMessage: limit, MaxFragments: 4})
 			var delivered int
 			on := func(m Message) error {
 				delivered = len(m.Payload)
@@ -84,7 +84,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	}
 	for name, data := range frames {
 		t.Run(name, func(t *testing.T) {
-			p := NewParser(Limits{MaxMessage: 10, MaxFragments: 2})
+			p := NewParser(&Limits{MaxMessage: 10, MaxFragments: 2})
 			on := func(Message) error { return nil }
 			for i := range data {
 				if err := p.Feed([]byte{data[i]}, on); err != nil {

@@ -22,12 +22,16 @@ type Limits struct {
 	MaxMessage int
 	// MaxFragments bounds the frames of one message.
 	MaxFragments int
+	// Inflater decompresses the messages of a client that has negotiated
+	// permessage-deflate; nil: it has not. MaxMessage then bounds the message
+	// both as it comes and inflated.
+	Inflater *Inflater
 }
 
 // Parser reads the frames of one client. Make it with NewParser; it is a
 // value, to be embedded and not copied after its first use.
 type Parser struct {
-	limits Limits
+	limits *Limits
 	// side is nil while nothing is incomplete.
 	side *side
 }
@@ -53,14 +57,16 @@ type side struct {
 
 	// op is what the message under way is, 0 if there is none; frames are its
 	// frames so far, and message what came of it.
-	op      ws.OpCode
-	frames  int
-	message []byte
-	text    textCheck
+	op         ws.OpCode
+	compressed bool
+	frames     int
+	message    []byte
+	text       textCheck
 }
 
-// NewParser makes a parser that holds a client to l.
-func NewParser(l Limits) Parser { return Parser{limits: l} }
+// NewParser makes a parser that holds a client to l, which parsers share and
+// nobody changes.
+func NewParser(l *Limits) Parser { return Parser{limits: l} }
 
 // Feed takes the next bytes of the client and calls on for each message that
 // they complete, in order. It changes data, and does not keep it. on must not
@@ -136,21 +142,28 @@ func (p *Parser) begin(h header, data []byte, on func(Message) error) (int, erro
 		payload := data[:h.length]
 		ws.Cipher(payload, h.mask, 0)
 		p.rest()
-		return h.length, p.deliver(h.op, payload, on)
+		return h.length, p.deliver(h.op, h.compressed, payload, on)
 	}
 	s := p.grow()
 	s.inFrame, s.frame, s.got = true, h, 0
 	if h.op.IsData() {
 		if h.op != ws.OpContinuation {
-			s.op = h.op
+			s.op, s.compressed = h.op, h.compressed
 		}
 		s.frames++
 	}
 	return p.take(data, on)
 }
 
-// deliver checks and hands over a message that is one frame.
-func (p *Parser) deliver(op ws.OpCode, payload []byte, on func(Message) error) error {
+// deliver checks and hands over a message whose text was not checked on the
+// way.
+func (p *Parser) deliver(op ws.OpCode, compressed bool, payload []byte, on func(Message) error) error {
+	if compressed {
+		var err error
+		if payload, err = p.limits.Inflater.inflate(payload, p.limits.MaxMessage); err != nil {
+			return err
+		}
+	}
 	switch op {
 	case ws.OpText:
 		if !utf8.Valid(payload) {
@@ -176,7 +189,7 @@ func (p *Parser) take(data []byte, on func(Message) error) (int, error) {
 	if s.frame.op.IsControl() {
 		s.control = append(s.control, piece...)
 	} else {
-		if s.op == ws.OpText && !s.text.feed(piece) {
+		if s.op == ws.OpText && !s.compressed && !s.text.feed(piece) {
 			return 0, badText("text is not UTF-8")
 		}
 		s.keep(piece, missing, p.limits.MaxMessage)
@@ -195,10 +208,14 @@ func (p *Parser) finish(on func(Message) error) error {
 		payload := s.control
 		s.control = nil
 		p.rest()
-		return p.deliver(s.frame.op, payload, on)
+		return p.deliver(s.frame.op, false, payload, on)
 	}
 	if !s.frame.fin {
 		return nil
+	}
+	if s.compressed {
+		p.side = nil
+		return p.deliver(s.op, true, s.message, on)
 	}
 	if s.op == ws.OpText && !s.text.complete() {
 		return badText("text is not UTF-8")

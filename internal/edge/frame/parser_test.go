@@ -157,7 +157,7 @@ func TestParserErrorOfCallback(t *testing.T) {
 				}
 				return nil
 			}
-			p := frame.NewParser(limits)
+			p := frame.NewParser(&limits)
 			for range 2 {
 				if err := p.Feed(join(tt.data), on); err != stop {
 					t.Fatalf("got %v, want the callback's error", err)
@@ -174,7 +174,7 @@ func TestParserErrorOfCallback(t *testing.T) {
 }
 
 func TestParserIgnoresAfterClose(t *testing.T) {
-	p := frame.NewParser(limits)
+	p := frame.NewParser(&limits)
 	seen := 0
 	on := func(frame.Message) error { seen++; return nil }
 	for _, data := range [][]byte{raw(closeF, ""), raw(text, "a"), {0xFF, 0xFF}, nil} {
@@ -189,7 +189,7 @@ func TestParserIgnoresAfterClose(t *testing.T) {
 
 func TestErrorTextIsFixed(t *testing.T) {
 	for _, s := range sequences() {
-		p := frame.NewParser(limits)
+		p := frame.NewParser(&limits)
 		err := p.Feed(join(s.data), func(frame.Message) error { return nil })
 		var wire *frame.Error
 		if !errors.As(err, &wire) {

@@ -149,7 +149,7 @@ func BenchmarkFeed(b *testing.B) {
 			// Each turn flips the mask on and off.
 			data := raw(text, string(payload))
 			head := len(data) - tt.size
-			p := frame.NewParser(frame.Limits{MaxMessage: 1 << 20, MaxFragments: 1024})
+			p := frame.NewParser(&frame.Limits{MaxMessage: 1 << 20, MaxFragments: 1024})
 			on := func(frame.Message) error { return nil }
 			zero := data[head-4 : head]
 			b.SetBytes(int64(tt.size))

@@ -70,7 +70,7 @@ func event(op ws.OpCode, payload []byte) string { return fmt.Sprintf("%x:%s", by
 // error stays.
 func feed(tb testing.TB, l frame.Limits, data []byte, cuts ...int) outcome {
 	tb.Helper()
-	p := frame.NewParser(l)
+	p := frame.NewParser(&l)
 	var o outcome
 	on := func(m frame.Message) error {
 		o.messages = append(o.messages, event(m.Op, m.Payload))

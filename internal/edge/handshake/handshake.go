@@ -19,6 +19,9 @@ type Upgraded struct {
 	Token string
 	// Dialect is what both sides speak now.
 	Dialect Dialect
+	// Deflate says that permessage-deflate was agreed on, without context
+	// takeover on either side.
+	Deflate bool
 	// Pipelined is what the client sent right behind the head; nil: nothing.
 	Pipelined []byte
 }
@@ -106,7 +109,7 @@ func (h *Handshaker) do(conn net.Conn) (*Upgraded, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("clear deadline: %w", err)
 	}
-	up := &Upgraded{Admin: path == adminPath, Token: u.token(), Dialect: Plain}
+	up := &Upgraded{Admin: path == adminPath, Token: u.token(), Dialect: Plain, Deflate: u.deflate}
 	if end < len(data) {
 		up.Pipelined = bytes.Clone(data[end:])
 	}

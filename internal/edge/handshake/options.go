@@ -45,6 +45,8 @@ type Options struct {
 	// CookieName is the cookie that may hold the token. It is read only when
 	// AllowOrigins decides. Empty: no cookie is read. Default "token".
 	CookieName string
+	// Compression lets clients negotiate permessage-deflate.
+	Compression bool
 	// Admit is asked once a request is a valid upgrade, before the 101.
 	// Nil, and a nil answer: go on. It must not block.
 	Admit func(remote net.Addr) *Refusal

@@ -28,6 +28,7 @@ type upgrade struct {
 	hasOrigin             bool
 	bearer, query, cookie string
 	offers                offers
+	deflate               bool // permessage-deflate was agreed on
 }
 
 // run writes the 101 to conn. The error is a *Rejection or that of the write.
@@ -40,6 +41,7 @@ func (u *upgrade) run(conn net.Conn, head []byte) error {
 		OnHeader:  u.onHeader,
 		// It never selects: the Upgrader would show it no further fields then.
 		ProtocolCustom:  func(v []byte) (string, bool) { return "", u.offers.add(v) },
+		Negotiate:       u.negotiate,
 		OnBeforeUpgrade: u.decide,
 	}
 	_, err := upgrader.Upgrade(struct {
