@@ -12,6 +12,9 @@ import (
 // after the clients: calls, cluster, metrics.
 const maxReserve = 5 * time.Second
 
+// clientShare returns how much of the drain timeout the clients get.
+func clientShare(timeout time.Duration) time.Duration { return timeout - min(maxReserve, timeout/4) }
+
 // drain takes the node down in the order of the lines below, within
 // --drain-timeout. When now is closed, clients are closed at once and calls in
 // flight are given up. A drain that has to cut connections is a warning, no
@@ -20,7 +23,7 @@ func (n *node) drain(now <-chan struct{}) error {
 	timeout := n.config.Limits.DrainTimeout
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	clients, cancelClients := context.WithTimeout(ctx, timeout-min(maxReserve, timeout/4))
+	clients, cancelClients := context.WithTimeout(ctx, clientShare(timeout))
 	defer cancelClients()
 	calls, cancelCalls := context.WithCancel(ctx)
 	defer cancelCalls()

@@ -45,7 +45,7 @@ func newStatsCommand() *cobra.Command {
 			}
 			return f.client.session(func(conn *grpc.ClientConn) error {
 				if f.watch {
-					return f.repeat(cmd.Context(), conn, cmd.OutOrStdout())
+					return f.repeat(cmd.Context(), conn, cmd.OutOrStdout(), cmd.ErrOrStderr())
 				}
 				return f.once(cmd.Context(), conn, cmd.OutOrStdout(), "")
 			})
@@ -83,7 +83,7 @@ func (f *statsFlags) once(ctx context.Context, conn *grpc.ClientConn, w io.Write
 // repeat asks and prints until it is interrupted. On a terminal each answer
 // takes the place of the last. An error ends it only when there was no answer
 // yet: later it may pass.
-func (f *statsFlags) repeat(ctx context.Context, conn *grpc.ClientConn, w io.Writer) error {
+func (f *statsFlags) repeat(ctx context.Context, conn *grpc.ClientConn, w, errOut io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	before := ""
@@ -99,8 +99,8 @@ func (f *statsFlags) repeat(ctx context.Context, conn *grpc.ClientConn, w io.Wri
 			return nil
 		case err != nil && !answered:
 			return err
-		case err != nil && f.output == outputText:
-			if _, err := fmt.Fprintln(w, err); err != nil {
+		case err != nil:
+			if _, err := fmt.Fprintln(errOut, err); err != nil {
 				return fmt.Errorf("print stats: %w", err)
 			}
 		}
@@ -129,6 +129,14 @@ func (f *statsFlags) format(answer *pushdv1.StatsResponse) (string, error) {
 	return line.String(), nil
 }
 
+// missing says whose figures are not there.
+func missing(nodes []string) string {
+	if len(nodes) == 0 {
+		return "messaging is not available, this is one node alone"
+	}
+	return "no figures from " + strings.Join(nodes, ", ")
+}
+
 // statsTable lays an answer out for people.
 func statsTable(r *pushdv1.StatsResponse) string {
 	var b strings.Builder
@@ -139,7 +147,7 @@ func statsTable(r *pushdv1.StatsResponse) string {
 	fmt.Fprintf(&b, "in  %d messages, %d bytes\nout %d messages, %d bytes, %d dropped\n",
 		t.GetMessagesIn(), t.GetBytesIn(), t.GetMessagesOut(), t.GetBytesOut(), t.GetDropped())
 	if !r.GetComplete() {
-		fmt.Fprintf(&b, "incomplete: no figures from %s\n", printable(strings.Join(r.GetMissingNodes(), ", ")))
+		b.WriteString("incomplete: " + printable(missing(r.GetMissingNodes())) + "\n")
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row(w, "\nNODE", "STATE", "VERSION", "UP", "CONNECTIONS")

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/aegisx/pushd/internal/cluster"
 )
 
 // minDrainTimeout leaves each step of the shutdown some time.
@@ -87,8 +89,9 @@ func (c *config) validateDrain() error {
 	switch {
 	case l.DrainTimeout < minDrainTimeout:
 		return fmt.Errorf("--drain-timeout must be at least %s, not %s", minDrainTimeout, l.DrainTimeout)
-	case l.DrainWindow >= l.DrainTimeout:
-		return fmt.Errorf("--drain-window %s must be shorter than --drain-timeout %s", l.DrainWindow, l.DrainTimeout)
+	case l.DrainWindow >= clientShare(l.DrainTimeout):
+		return fmt.Errorf("--drain-window %s must be shorter than %s, what --drain-timeout %s leaves for it",
+			l.DrainWindow, clientShare(l.DrainTimeout), l.DrainTimeout)
 	case l.HandshakeTimeout <= 0: // the edge would take 0 for its default
 		return fmt.Errorf("--handshake-timeout must be positive, not %s", l.HandshakeTimeout)
 	default:
@@ -97,17 +100,10 @@ func (c *config) validateDrain() error {
 }
 
 // isLoopback reports whether addr, HOST:PORT, can only be reached from this
-// machine. No name but localhost is trusted: what a name means may change.
+// machine.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return err == nil && cluster.IsLoopback(host)
 }
 
 const (

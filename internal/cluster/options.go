@@ -102,7 +102,7 @@ func (o Options) validateExternal() error {
 		if err != nil {
 			return fmt.Errorf("NATS URL: %w", err)
 		}
-		if u.User == nil && !isLoopback(u.Hostname()) {
+		if u.User == nil && !IsLoopback(u.Hostname()) {
 			return fmt.Errorf("NATS URL of %s needs credentials: it is not loopback", u.Host)
 		}
 	}
@@ -120,7 +120,7 @@ func (o Options) validateMesh() error {
 	if err != nil {
 		return err
 	}
-	local := isLoopback(host)
+	local := IsLoopback(host)
 	for _, raw := range o.Peers {
 		u, err := parseNATSURL(raw)
 		if err != nil {
@@ -129,7 +129,7 @@ func (o Options) validateMesh() error {
 		if u.User != nil {
 			return fmt.Errorf("peer %s must not carry credentials: the secret is for that", u.Host)
 		}
-		local = local && isLoopback(u.Hostname())
+		local = local && IsLoopback(u.Hostname())
 	}
 	if o.Secret == "" && !local {
 		return errors.New("a cluster that is not on loopback needs a secret")
@@ -168,9 +168,9 @@ func splitListenAddr(addr string) (host string, port int, err error) {
 	return host, tcp.Port, nil
 }
 
-// isLoopback tells whether host can only be this machine. No name is resolved:
+// IsLoopback reports whether host can only be this machine. No name is resolved:
 // what a name means may change.
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -53,7 +53,7 @@ func wireQuery(q stats.Query, replyTo string) *clusterv1.StatsQuery {
 		ReplyTo:  replyTo,
 		TenantId: q.Tenant.String(),
 		Channel:  q.Channel.String(),
-		Limit:    uint32(q.Limit), //nolint:gosec // askLimit bounds it.
+		Limit:    uint32(q.Limit), //nolint:gosec // maxAsk bounds it.
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
 )
 
 // The JSON around a payload.
@@ -126,7 +127,7 @@ func finish(f *fields, field string, buf []byte, text string) []byte {
 		f.refuse(field, reasonBadRequest, syntaxFault(value))
 		return nil
 	}
-	oneLine(value)
+	message.OneLine(value)
 	return append(buf, afterData...)
 }
 
@@ -140,7 +141,7 @@ func (c composer) raw(f *fields, given content) []byte {
 		f.refuse(fieldRaw, reasonBadRequest, fault)
 		return nil
 	}
-	oneLine(buf)
+	message.OneLine(buf)
 	return buf
 }
 
@@ -206,19 +207,6 @@ func syntaxFault(text []byte) string {
 		return fmt.Sprintf("must not have a name twice in one object (at byte %d)", at)
 	}
 	return fmt.Sprintf("must be one valid JSON value (fault at byte %d)", at)
-}
-
-// oneLine replaces CR and LF by spaces, in place. In JSON they stand between
-// tokens only.
-func oneLine(text []byte) {
-	if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 {
-		return
-	}
-	for i, b := range text {
-		if b == '\r' || b == '\n' {
-			text[i] = ' '
-		}
-	}
 }
 
 // dataText returns compact JSON. ok is false for values that JSON does not

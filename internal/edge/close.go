@@ -24,7 +24,7 @@ const (
 	closeConnectionLimit ws.StatusCode = 4303
 )
 
-// closeReasons are the texts that go with the codes. They say nothing of the
+// closeReason returns the text that goes with a code. It says nothing of the
 // cause beyond the code, so that all bad tokens look alike.
 func closeReason(code ws.StatusCode) string {
 	switch code {
@@ -74,7 +74,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	l := c.loop
 	l.hub.metrics.closed(code)
 	if code == closeSlowConsumer {
-		l.dropped += uint64(c.out.discard()) //nolint:gosec // A count is not negative.
+		l.lose(dropSlowConsumer, c.out.discard())
 	}
 	c.cutAt = l.hub.since(time.Now()) + flushBeforeClose
 	c.scheduleLocked(c.cutAt)
@@ -85,6 +85,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 // cutLocked ends c without a close frame. Caller holds the loop's mutex.
 func (c *conn) cutLocked() {
 	if c.state < stateClosing {
+		c.loop.hub.metrics.closed(ws.StatusAbnormalClosure)
 		c.detachLocked()
 		c.state = stateClosing
 	}

@@ -1,13 +1,13 @@
 package edge
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
 )
 
 // Bounds of what a client may send in one command.
@@ -127,7 +127,7 @@ func (cmd command) post() (address.Channel, []byte, error) {
 	if err != nil {
 		return address.Channel{}, nil, err
 	}
-	return c, oneLine(data.Message), nil
+	return c, message.OneLine(data.Message), nil
 }
 
 // types reads the notification types to subscribe to.
@@ -170,16 +170,4 @@ func nameFault(err error) string {
 		return bad.What + " " + bad.Reason
 	}
 	return "not a name"
-}
-
-// oneLine replaces CR and LF by spaces, in place.
-func oneLine(text []byte) []byte {
-	if bytes.ContainsAny(text, "\r\n") {
-		for i, b := range text {
-			if b == '\r' || b == '\n' {
-				text[i] = ' '
-			}
-		}
-	}
-	return text
 }

@@ -48,16 +48,6 @@ func TestCommandsAreCopies(t *testing.T) {
 	}
 }
 
-func TestOneLine(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "", "1": "1", "\r\n": "  ", "{\n\"a\":\r1}": `{ "a": 1}`, `"\r\n"`: `"\r\n"`,
-	} {
-		if got := string(oneLine([]byte(text))); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
-		}
-	}
-}
-
 func TestClip(t *testing.T) {
 	for _, c := range []struct {
 		s    string

@@ -97,7 +97,7 @@ func (c *conn) Closed(error) {
 		c.detachLocked()
 	}
 	c.state = stateClosed
-	l.dropped += uint64(c.out.discard()) //nolint:gosec // A count is not negative.
+	l.lose(dropGone, c.out.discard())
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.hub.connections.Add(-1)
@@ -110,8 +110,9 @@ func (c *conn) sendLocked(f *frame.Frame) {
 	}
 	l := c.loop
 	if !c.out.admits(c.out.size(f), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
-		l.dropped++
-		l.hub.metrics.dropped(dropSlowConsumer)
+		if f.IsMessage() {
+			l.lose(dropSlowConsumer, 1)
+		}
 		c.fallBehindLocked()
 		return
 	}

@@ -24,8 +24,8 @@
 //
 // # Slow consumers
 //
-// The outbound queue of a connection is bounded in bytes. A connection that
-// would exceed the bound loses its queue and is closed with 4101; other
+// The outbound queue of a connection is bounded in bytes, messages and age. One
+// that would exceed a bound loses its queue and is closed with 4101; other
 // connections don't notice. A loop whose inbox is full drops the message for
 // that loop and counts it.
 package edge

@@ -9,7 +9,7 @@ import (
 )
 
 // drainStep is the grain of a drain: each step closes its share of the
-// connections that are left.
+// connections.
 const drainStep = 50 * time.Millisecond
 
 // spread closes every connection with 4000, in random order over the drain
@@ -22,16 +22,16 @@ func (s *Server) spread(ctx context.Context) {
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
 	code := closeDrain
-	for step := 0; len(all) > 0; step++ {
-		share := len(all)
-		if left := steps - step; left > 1 {
-			share = (len(all) + left - 1) / left
+	for step, done := 1, 0; ; step++ {
+		upTo := len(all)
+		if step < steps {
+			upTo = (len(all)*step + steps - 1) / steps
 		}
-		for _, c := range all[:share] {
+		for _, c := range all[done:upTo] {
 			c.end(code)
 		}
-		all = all[share:]
-		if len(all) == 0 {
+		done = upTo
+		if done == len(all) {
 			break
 		}
 		select {
@@ -63,9 +63,15 @@ func (s *Server) watchStragglers(ctx context.Context) {
 		s.cutEarly()
 		<-settled
 	}
+	code := closeDrain
+	select {
+	case <-s.now:
+		code = ws.StatusGoingAway
+	default:
+	}
 	for _, l := range s.hub.loops {
 		l.mu.Lock()
-		l.closeAllLocked(closeDrain)
+		l.closeAllLocked(code)
 		l.mu.Unlock()
 	}
 }

@@ -305,7 +305,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 		e.dial(t, who{})
 		e.dial(t, who{})
 		e.upgrade(t, "/ws", token(t, who{user: "ann"})).expectClose(4303)
-		if got := e.metric(t, "pushd_edge_closed_total", "4303"); got != 1 {
+		if got := e.metric(t, "pushd_edge_refused_total", "user_limit"); got != 1 {
 			t.Errorf("counted %g", got)
 		}
 		// The one that is there stays.

@@ -135,7 +135,7 @@ func (l *loop) post(d delivery) {
 	l.inboxMu.Unlock()
 	switch {
 	case waiting >= inboxDepth:
-		l.hub.metrics.dropped(dropInboxFull)
+		l.hub.metrics.dropped(dropInboxFull, 1)
 	case waiting == 0 && l.tryDrain(d.target):
 	default:
 		select {
@@ -179,8 +179,7 @@ func (l *loop) drainLocked() {
 // fanOutLocked queues d at every member of its target.
 func (l *loop) fanOutLocked(d *delivery) {
 	if !d.deadline.IsZero() && l.now.After(d.deadline) {
-		l.dropped++
-		l.hub.metrics.dropped(dropExpired)
+		l.lose(dropExpired, 1)
 		return
 	}
 	if d.target.Kind() == address.KindAll {
@@ -276,6 +275,15 @@ func (l *loop) joinLocked(c *conn, t address.Target) {
 	}
 	if !joined {
 		l.hub.bus.Release(t)
+	}
+}
+
+// lose counts messages that are given up on their way to connections. Caller
+// holds mu.
+func (l *loop) lose(reason string, messages int) {
+	if messages > 0 {
+		l.dropped += uint64(messages)
+		l.hub.metrics.dropped(reason, messages)
 	}
 }
 

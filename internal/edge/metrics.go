@@ -12,6 +12,7 @@ const (
 	dropInboxFull    = "inbox_full"
 	dropExpired      = "expired"
 	dropSlowConsumer = "slow_consumer"
+	dropGone         = "gone"
 )
 
 // Reasons for refusing a socket before or right after the upgrade.
@@ -21,6 +22,8 @@ const (
 	refuseDraining     = "draining"
 	refuseNotReady     = "not_ready"
 	refuseAuthFailures = "auth_failures"
+	refuseUserLimit    = "user_limit"
+	refuseInternal     = "internal"
 )
 
 type metrics struct {
@@ -71,6 +74,8 @@ func (m *metrics) tokenRefused(code ws.StatusCode) {
 	m.tokensRefused.WithLabelValues(strconv.Itoa(int(code))).Inc()
 }
 
-func (m *metrics) dropped(reason string) { m.droppedBy.WithLabelValues(reason).Inc() }
+func (m *metrics) dropped(reason string, messages int) {
+	m.droppedBy.WithLabelValues(reason).Add(float64(messages))
+}
 
 func (m *metrics) refused(reason string) { m.refusedBy.WithLabelValues(reason).Inc() }

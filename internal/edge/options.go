@@ -18,7 +18,7 @@ import (
 // Options configures a Hub and its Server.
 type Options struct {
 	// Loops is how many loops share the connections: 1 to 64. Default: half
-	// of GOMAXPROCS, at least 1.
+	// of GOMAXPROCS, but at least 1 and at most 64.
 	Loops int
 	// MaxMessageBytes bounds one message from a client. Default 1 MiB.
 	MaxMessageBytes int
@@ -70,7 +70,7 @@ type Options struct {
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
 	return Options{
-		Loops:                    max(1, runtime.GOMAXPROCS(0)/2),
+		Loops:                    min(maxLoops, max(1, runtime.GOMAXPROCS(0)/2)),
 		MaxMessageBytes:          1 << 20,
 		MaxChannelsPerConnection: 128,
 		MaxConnectionsPerUser:    16,

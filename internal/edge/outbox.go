@@ -37,13 +37,18 @@ func (o *outbox) push(f *frame.Frame) {
 func (o *outbox) size(f *frame.Frame) int { return len(f.For(o.compressor)) }
 
 // discard gives up every frame that has not begun to go out and returns how
-// many those were.
+// many of those were messages.
 func (o *outbox) discard() int {
 	keep := 0
 	if o.sent > 0 {
 		keep = 1
 	}
-	gone := len(o.frames) - keep
+	gone := 0
+	for _, f := range o.frames[keep:] {
+		if f.IsMessage() {
+			gone++
+		}
+	}
 	clear(o.frames[keep:])
 	o.frames = o.frames[:keep]
 	o.bytes = 0

@@ -154,6 +154,7 @@ func (s *Server) accept(nc net.Conn) {
 	if s.draining {
 		s.mu.Unlock()
 		<-s.starting
+		s.hub.metrics.refused(refuseDraining)
 		_ = nc.Close()
 		return
 	}
@@ -193,11 +194,11 @@ func (s *Server) welcome(nc net.Conn) {
 	switch {
 	case err == nil:
 	case errors.Is(err, errConnectionLimit):
-		s.hub.metrics.closed(closeConnectionLimit)
+		s.hub.metrics.refused(refuseUserLimit)
 		sayGoodbye(nc, closeConnectionLimit)
 	default:
 		s.hub.log.Error("connection not attached", "error", err)
-		s.hub.metrics.closed(ws.StatusInternalServerError)
+		s.hub.metrics.refused(refuseInternal)
 		sayGoodbye(nc, ws.StatusInternalServerError)
 	}
 }

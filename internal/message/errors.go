@@ -3,7 +3,8 @@ package message
 import "errors"
 
 // What can go wrong when a message is published. Nothing was delivered when
-// one of these comes back.
+// one of these comes back, but for an answer of NATS that did not come in time:
+// then the message may have been.
 var (
 	// ErrUnavailable says that NATS is away or did not answer in time.
 	ErrUnavailable = errors.New("messaging is not available")

@@ -424,8 +424,8 @@ func (x *BroadcastTenantResponse) GetMessageId() string {
 type SendChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tenant that the channel belongs to. May be empty for channels that name
-	// their tenant ("tenant:…", "notifications:…") and for "public:…"; when set
-	// it must agree with the name.
+	// their tenant ("tenant:…", "notifications:…"); when set it must agree with
+	// the name. Must be empty for "public:…", which belongs to no tenant.
 	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
 	// The type of the event: 1 to 64 bytes. Required with json and data, refused
 	// with raw. The types of the protocol itself are refused.
@@ -841,7 +841,8 @@ type StatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the figures were taken.
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	// True when every known node answered.
+	// True when every known node answered. False also while NATS is away: then
+	// only the node that was asked is counted, and which are missing is unknown.
 	Complete bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
 	// Names of known nodes whose figures are missing.
 	MissingNodes []string `protobuf:"bytes,3,rep,name=missing_nodes,json=missingNodes,proto3" json:"missing_nodes,omitempty"`
@@ -954,7 +955,7 @@ func (x *StatsResponse) GetTruncatedChannels() uint64 {
 	return 0
 }
 
-// StatsTotals counts one node or the cluster. Connections to messages are
+// StatsTotals counts one node or the cluster. Connections to channels are
 // numbers of now; the rest counts since started_at.
 type StatsTotals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

@@ -37,7 +37,8 @@ const (
 //
 // Every refusal is a specific status that carries google.rpc.ErrorInfo (domain
 // "pushd", reason one of the protocol's error codes in upper case) and, for a
-// bad field, google.rpc.BadRequest. A refused request reached nobody. OK means
+// bad field, google.rpc.BadRequest. A refused request reached nobody; after
+// UNAVAILABLE or DEADLINE_EXCEEDED for want of an answer it may have. OK means
 // that NATS accepted the message; field numbers 10 to 19 of the requests and 2
 // to 9 of the answers are kept for options and results yet to come.
 type ControlServiceClient interface {
@@ -119,7 +120,8 @@ func (c *controlServiceClient) Stats(ctx context.Context, in *StatsRequest, opts
 //
 // Every refusal is a specific status that carries google.rpc.ErrorInfo (domain
 // "pushd", reason one of the protocol's error codes in upper case) and, for a
-// bad field, google.rpc.BadRequest. A refused request reached nobody. OK means
+// bad field, google.rpc.BadRequest. A refused request reached nobody; after
+// UNAVAILABLE or DEADLINE_EXCEEDED for want of an answer it may have. OK means
 // that NATS accepted the message; field numbers 10 to 19 of the requests and 2
 // to 9 of the answers are kept for options and results yet to come.
 type ControlServiceServer interface {

@@ -43,7 +43,7 @@ func (c *Compressor) SetOff(off bool) { c.off.Store(off) }
 // it: compressed once for all, or plain where that is shorter. c may be nil:
 // plain. The caller must not change it.
 func (f *Frame) For(c *Compressor) []byte {
-	if c == nil || f.payload() < c.threshold || f.plain[0]&0x0F > byte(ws.OpBinary) {
+	if c == nil || f.payload() < c.threshold || !f.IsMessage() {
 		return f.plain
 	}
 	f.once.Do(func() { f.deflated = c.compress(f) })

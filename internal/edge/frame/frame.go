@@ -66,6 +66,9 @@ func Close(code ws.StatusCode, reason string) *Frame {
 	return build(ws.OpClose, append(body, reason...))
 }
 
+// IsMessage reports whether f is text or binary, no ping, pong or close.
+func (f *Frame) IsMessage() bool { return f.plain[0]&0x0F <= byte(ws.OpBinary) }
+
 // Bytes returns the whole frame. The caller must not change it.
 func (f *Frame) Bytes() []byte { return f.plain }
 
