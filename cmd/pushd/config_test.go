@@ -188,6 +188,7 @@ func TestRefusals(t *testing.T) {
 		"no handshake time":       {keyed, []string{"--handshake-timeout", "0s"}, "--handshake-timeout"},
 		"short drain":             {keyed, []string{"--drain-timeout", "10ms", "--drain-window", "0s"}, "--drain-timeout"},
 		"window longer than wait": {keyed, []string{"--drain-window", "31s"}, "--drain-window"},
+		"window without reserve":  {keyed, []string{"--drain-window", "3900ms", "--drain-timeout", "4s"}, "--drain-window"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := readConfig(t, nil, slices.Concat(c.base, c.args)...)

@@ -146,6 +146,32 @@ func (e *env) stop(t testing.TB) {
 	if now.Connections != 0 || now.Users != 0 || now.Tenants != 0 || now.Channels != 0 {
 		t.Errorf("at the end there are %+v", now)
 	}
+	// Each connection that was counted in was counted out, and each loss has a
+	// reason.
+	if opened, closed := e.sum(t, "pushd_edge_opened_total"), e.sum(t, "pushd_edge_closed_total"); opened != closed {
+		t.Errorf("%g opened, %g closed", opened, closed)
+	}
+	if reasons := e.sum(t, "pushd_edge_dropped_total"); reasons != float64(now.Dropped) {
+		t.Errorf("%d dropped, %g with a reason", now.Dropped, reasons)
+	}
+}
+
+// sum returns the sum of a counter over its labels.
+func (e *env) sum(t testing.TB, name string) float64 {
+	t.Helper()
+	families, err := e.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // metric returns the value of the counter with this name and label value.

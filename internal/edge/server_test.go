@@ -295,3 +295,14 @@ func TestBadHandshakeOptions(t *testing.T) {
 		t.Error("a server was made")
 	}
 }
+
+func TestDefaultsAreValidOnLargeMachines(t *testing.T) {
+	for _, cpus := range []int{1, 2, 64, 200} {
+		before := runtime.GOMAXPROCS(cpus)
+		o := edge.DefaultOptions()
+		runtime.GOMAXPROCS(before)
+		if err := o.Validate(); err != nil {
+			t.Errorf("%d CPUs: %v", cpus, err)
+		}
+	}
+}
