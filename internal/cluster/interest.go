@@ -30,8 +30,13 @@ var errNoTarget = errors.New("no target")
 // interest holds one subscription for each target that has local members, and
 // for a linger after the last. Its batcher is the only goroutine that
 // subscribes and unsubscribes.
+//
+// A lone node is wide: it subscribes everything at its start and nothing after.
+// Nobody else could want what it publishes, so exact interest would only cost
+// it a kilobyte and a round trip per user.
 type interest struct {
 	// Set once.
+	wide            bool
 	bus             subscriber
 	linger, settle  time.Duration
 	flushTimeout    time.Duration
@@ -87,13 +92,16 @@ func newInterest(bus subscriber, o Options, m *metrics, log *slog.Logger) *inter
 	}
 	if o.alone() {
 		// There is no other server to wait for.
-		i.settle = 0
+		i.wide, i.settle = true, 0
 	}
 	return i
 }
 
 // acquire counts one member in. See Router.Acquire.
 func (i *interest) acquire(t address.Target, ready func(error)) (live bool) {
+	if i.wide && !t.IsZero() {
+		return i.live.Load() // from the end of Start until Close
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
@@ -122,6 +130,9 @@ func (i *interest) acquire(t address.Target, ready func(error)) (live bool) {
 
 // release counts one member out. See Router.Release.
 func (i *interest) release(t address.Target) {
+	if i.wide {
+		return
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
@@ -158,6 +169,14 @@ func (i *interest) linkUp() {
 	i.connected.Store(true)
 	i.resettle = true
 	i.wake()
+}
+
+// subjects returns what is subscribed once for all.
+func (i *interest) subjects() []string {
+	if i.wide {
+		return wideSubjects()
+	}
+	return nil
 }
 
 func (i *interest) wake() {

@@ -18,7 +18,7 @@ const (
 // join subscribes what every node hears, waits until the connection serves,
 // and enters the roster unless the name is taken.
 func (r *Router) join(ctx context.Context, known *roster) error {
-	for _, subject := range r.talk.subjects() {
+	for _, subject := range append(r.talk.subjects(), r.interest.subjects()...) {
 		if _, err := r.conn.subscribe(subject); err != nil {
 			return err
 		}

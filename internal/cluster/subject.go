@@ -47,6 +47,9 @@ func publishSubject(t address.Target) string { return targetSubject(prefixLive, 
 // for the zero Target.
 func interestSubject(t address.Target) string { return targetSubject(prefixAnyKind, t) }
 
+// wideSubjects returns what to subscribe to receive every message.
+func wideSubjects() []string { return []string{prefixLive + ">", prefixTenant + ">", subjectAll} }
+
 func targetSubject(prefix string, t address.Target) string {
 	switch t.Kind() {
 	case address.KindUser, address.KindChannel:
