@@ -26,12 +26,16 @@ type bound struct {
 // the block.
 func printBanner(w io.Writer, c *config, b bound, version string) error {
 	web := net.JoinHostPort(visitHost(b.HTTP))
+	secure := ""
+	if c.TLS.CertFile != "" {
+		secure = "s"
+	}
 	rows := [][2]string{
-		{"http", "http://" + web + reach(b.HTTP)},
-		{"ws", "ws://" + web + "/ws"},
+		{"http", "http" + secure + "://" + web + reach(b.HTTP)},
+		{"ws", "ws" + secure + "://" + web + "/ws"},
 	}
 	if c.Dev {
-		rows = append(rows, [2]string{"demo", "http://" + web + "/demo/"})
+		rows = append(rows, [2]string{"demo", "http" + secure + "://" + web + "/demo/"})
 	}
 	rows = append(rows,
 		[2]string{"grpc", b.GRPC + describeGRPC(c)},

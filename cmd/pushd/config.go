@@ -34,11 +34,16 @@ type config struct {
 	// Dev makes the node easy to try, on this machine only.
 	Dev bool
 
+	TLS     tlsConfig
 	Cluster clusterConfig
 	Auth    authConfig
 	Limits  limitsConfig
 	Log     logConfig
 }
+
+// tlsConfig holds the files of the WebSocket listener's certificate; both empty:
+// no TLS.
+type tlsConfig struct{ CertFile, KeyFile string }
 
 type clusterConfig struct {
 	// NodeName is unique in the cluster. Empty: made from the host's name.

@@ -44,6 +44,7 @@ func (n *node) drain(now <-chan struct{}) error {
 	}
 	n.hub.Close()
 	errs := []error{n.closeMetrics(ctx), removeReadyFile(n.config.ReadyFile)}
+	n.stopWatch()
 	n.serving.Wait()
 	n.log.Info("stopped")
 	return errors.Join(errs...)

@@ -23,6 +23,8 @@ func (c *config) addTo(fs *pflag.FlagSet) {
 func (c *config) addAddressFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Dev, "dev", false, "for trying out: loopback only, a random token key unless one is given, any Origin, demo page at /demo/")
 	fs.StringVar(&c.HTTPAddr, "http-addr", "", `address of WebSocket and HTTP (default ":8080", with --dev "127.0.0.1:8080")`)
+	fs.StringVar(&c.TLS.CertFile, "tls-cert-file", "", "PEM file with the certificate chain for WebSocket and HTTP; followed when it changes; without it there is no TLS")
+	fs.StringVar(&c.TLS.KeyFile, "tls-key-file", "", "PEM file with its private key")
 	fs.StringVar(&c.GRPCAddr, "grpc-addr", "127.0.0.1:9090", "address of the Control API; off loopback it needs --grpc-keys-file")
 	fs.StringVar(&c.Auth.GRPCKeysFile, "grpc-keys-file", "", "file with the bearer keys of the Control API")
 	fs.StringVar(&c.MetricsAddr, "metrics-addr", "127.0.0.1:9091", "loopback address of /metrics and /debug/pprof/")

@@ -40,9 +40,12 @@ type node struct {
 	edge      *edge.Server
 	control   *control.Server
 	metrics   *http.Server
+	certs     *certificates // nil: no TLS
 
 	serving sync.WaitGroup
-	failed  chan error // one slot per listener
+	// stopWatch ends the watch over the certificate.
+	stopWatch context.CancelFunc
+	failed    chan error // one slot per listener
 }
 
 type listeners struct{ http, grpc, metrics net.Listener }
@@ -85,7 +88,11 @@ func build(ctx context.Context, c *config, log *slog.Logger) (_ *node, err error
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	n := &node{config: c, log: log, failed: make(chan error, 3)}
+	certs, err := c.loadCertificates(log)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	n := &node{config: c, log: log, certs: certs, failed: make(chan error, 3)}
 	if n.listeners, err = listen(ctx, c); err != nil {
 		return nil, err
 	}
@@ -125,6 +132,7 @@ func (n *node) buildCluster(ctx context.Context, reg prometheus.Registerer) erro
 	edgeOptions := n.config.edgeOptions()
 	edgeOptions.Logger, edgeOptions.Registerer = n.log, reg
 	edgeOptions.Handshake.Registerer = reg
+	edgeOptions.TLS = n.certs.config()
 	hub, err := edge.NewHub(edgeOptions)
 	if err != nil {
 		return fmt.Errorf("edge: %w", err)
@@ -201,6 +209,11 @@ func (n *node) run() {
 		return nil
 	})
 	n.control.SetServing(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stopWatch = cancel
+	if n.certs != nil {
+		n.serving.Go(func() { n.certs.watch(ctx, certificateCheck) })
+	}
 }
 
 func (n *node) start(name string, serve func() error) {

@@ -19,6 +19,7 @@ const minDrainTimeout = time.Second
 func (c *config) validate() error {
 	errs := []error{
 		c.validateAddresses(),
+		c.validateTLS(),
 		c.validateCluster(),
 		c.validateDrain(),
 	}
@@ -75,6 +76,13 @@ func (c *config) validateDevAddresses() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *config) validateTLS() error {
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return errors.New("--tls-cert-file and --tls-key-file go together")
+	}
+	return nil
 }
 
 func (c *config) validateCluster() error {

@@ -24,6 +24,7 @@ const (
 	refuseAuthFailures = "auth_failures"
 	refuseUserLimit    = "user_limit"
 	refuseInternal     = "internal"
+	refuseTLS          = "tls"
 )
 
 type metrics struct {

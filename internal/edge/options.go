@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,9 @@ type Options struct {
 	DrainWindow time.Duration
 	// Handshake configures the upgrade.
 	Handshake handshake.Options
+	// TLS makes every connection begin with a TLS handshake, within the time of
+	// the opening handshake. Nil: plain TCP.
+	TLS *tls.Config
 	// NewDriver makes the driver of one loop's sockets. Nil: poll.New.
 	NewDriver func(lock sync.Locker) (poll.Driver, error)
 	// Policy decides who may join and publish.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,11 +16,15 @@ import (
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/handshake"
+	"github.com/aegisx/pushd/internal/edge/poll"
 	"github.com/aegisx/pushd/internal/message"
 )
 
 // roleAdmin opens /ws/admin.
 const roleAdmin = "admin"
+
+// tlsTimeout bounds the TLS handshake where no other time is set.
+const tlsTimeout = 5 * time.Second
 
 // maxHandshakes bounds the sockets that are not connections yet. One more is
 // closed at once.
@@ -173,6 +178,12 @@ func (s *Server) accept(nc net.Conn) {
 
 // welcome takes nc from its first byte to its place on a loop.
 func (s *Server) welcome(nc net.Conn) {
+	nc, err := s.secure(nc)
+	if err != nil {
+		s.hub.metrics.refused(refuseTLS)
+		_ = nc.Close()
+		return
+	}
 	up, err := s.handshake.Do(nc)
 	var pass *handshake.Passthrough
 	switch {
@@ -201,6 +212,23 @@ func (s *Server) welcome(nc net.Conn) {
 		s.hub.metrics.refused(refuseInternal)
 		sayGoodbye(nc, ws.StatusInternalServerError)
 	}
+}
+
+// secure does the TLS handshake, if there is to be one. The connection that
+// comes back is nc's stead, also with an error.
+func (s *Server) secure(nc net.Conn) (net.Conn, error) {
+	o := &s.hub.opts
+	if o.TLS == nil {
+		return nc, nil
+	}
+	conn := poll.TLSServer(nc, o.TLS)
+	if err := conn.SetDeadline(time.Now().Add(cmp.Or(o.Handshake.Timeout, tlsTimeout))); err != nil {
+		return conn, fmt.Errorf("set deadline: %w", err)
+	}
+	if err := conn.HandshakeContext(context.Background()); err != nil {
+		return conn, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return conn, nil
 }
 
 // identify checks the token. A nil principal comes with the close code.
