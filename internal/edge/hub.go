@@ -39,6 +39,8 @@ type Hub struct {
 	bus Bus
 
 	running     sync.WaitGroup
+	stopMemory  chan struct{}
+	memoryLevel atomic.Int32
 	connections atomic.Int64
 	nextLoop    atomic.Uint64
 }
@@ -55,14 +57,15 @@ func NewHub(o Options) (*Hub, error) {
 		o.NewDriver = poll.New
 	}
 	h := &Hub{
-		opts:      o,
-		log:       o.Logger,
-		metrics:   newMetrics(o.Registerer),
-		directory: registry.NewDirectory(),
-		rate:      newRate(o.InboundRate, o.InboundBurst),
-		start:     time.Now(),
-		seed:      maphash.MakeSeed(),
-		ping:      frame.Ping(nil),
+		opts:       o,
+		log:        o.Logger,
+		metrics:    newMetrics(o.Registerer),
+		directory:  registry.NewDirectory(),
+		rate:       newRate(o.InboundRate, o.InboundBurst),
+		start:      time.Now(),
+		stopMemory: make(chan struct{}),
+		seed:       maphash.MakeSeed(),
+		ping:       frame.Ping(nil),
 	}
 	if o.CompressionThreshold > 0 {
 		h.compressor = frame.NewCompressor(o.CompressionThreshold)
@@ -78,12 +81,16 @@ func NewHub(o Options) (*Hub, error) {
 	for _, l := range h.loops {
 		h.running.Go(l.run)
 	}
+	if limit := memoryLimit(); limit > 0 {
+		h.running.Go(func() { h.watchMemory(limit, memoryInUse(), h.stopMemory) })
+	}
 	return h, nil
 }
 
 // Close ends the loops and waits for them. Connections must be gone by then:
 // see Server.Drain.
 func (h *Hub) Close() {
+	close(h.stopMemory)
 	for _, l := range h.loops {
 		close(l.stop)
 	}

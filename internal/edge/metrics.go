@@ -25,6 +25,7 @@ const (
 	refuseUserLimit    = "user_limit"
 	refuseInternal     = "internal"
 	refuseTLS          = "tls"
+	refuseMemory       = "memory"
 )
 
 type metrics struct {
@@ -34,6 +35,7 @@ type metrics struct {
 	refusedBy     *prometheus.CounterVec
 	tokensRefused *prometheus.CounterVec
 	errorReplies  *prometheus.CounterVec
+	memoryLevel   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -56,9 +58,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		errorReplies: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_edge_errors_total", Help: "Error replies to clients, by code.",
 		}, []string{"code"}),
+		memoryLevel: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_memory_level",
+			Help: "0 below 70 % of GOMEMLIMIT; 1: nothing is compressed; 2: new connections get 503; 3: the slowest are closed.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.opened, m.closedByCode, m.droppedBy, m.refusedBy, m.tokensRefused, m.errorReplies)
+		reg.MustRegister(m.opened, m.closedByCode, m.droppedBy, m.refusedBy, m.tokensRefused, m.errorReplies, m.memoryLevel)
 	}
 	return m
 }

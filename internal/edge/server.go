@@ -255,6 +255,8 @@ func (s *Server) admit(remote net.Addr) *handshake.Refusal {
 		return s.refuse(refuseDraining, http.StatusServiceUnavailable, time.Second)
 	case !s.hub.bus.Ready():
 		return s.refuse(refuseNotReady, http.StatusServiceUnavailable, 2*time.Second)
+	case s.hub.memory() >= memoryScarce:
+		return s.refuse(refuseMemory, http.StatusServiceUnavailable, 5*time.Second)
 	case s.hub.opts.MaxConnections > 0 && s.hub.connections.Load() >= int64(s.hub.opts.MaxConnections):
 		return s.refuse(refuseFull, http.StatusServiceUnavailable, 10*time.Second)
 	case s.failures.blocked(remote, time.Now()):

@@ -1,0 +1,135 @@
+package edge
+
+import (
+	"cmp"
+	"math"
+	"runtime/debug"
+	runtimemetrics "runtime/metrics"
+	"slices"
+	"time"
+)
+
+// memoryLevel is a step of the ladder that a node climbs as its memory fills.
+// Each keeps what those before it do.
+type memoryLevel int32
+
+const (
+	// memoryGood: all is well.
+	memoryGood memoryLevel = iota
+	// memoryTight, from 70 % of the limit: messages are no longer compressed.
+	memoryTight
+	// memoryScarce, from 80 %: new connections get 503.
+	memoryScarce
+	// memoryCritical, from 90 %: those with the longest queues are closed.
+	memoryCritical
+)
+
+const (
+	// memoryCheck is how often memory is looked at.
+	memoryCheck = 250 * time.Millisecond
+	// memoryRelief is how far below a step memory must fall to leave it, as a
+	// share of the limit.
+	memoryRelief = 0.05
+	// evictShare is the share of the connections that one look may close, at
+	// least one.
+	evictShare = 0.01
+)
+
+// begins returns the share of the limit from which l holds.
+func (l memoryLevel) begins() float64 {
+	return [...]float64{memoryGood: 0, memoryTight: 0.70, memoryScarce: 0.80, memoryCritical: 0.90}[l]
+}
+
+// next returns the level after l when share of the limit is in use. It goes up
+// at once, and down one step at a time.
+func (l memoryLevel) next(share float64) memoryLevel {
+	for l < memoryCritical && share >= (l+1).begins() {
+		l++
+	}
+	if l > memoryGood && share < l.begins()-memoryRelief {
+		l--
+	}
+	return l
+}
+
+// memoryLimit returns the limit that the runtime keeps to (GOMEMLIMIT), or 0
+// when there is none.
+func memoryLimit() uint64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return uint64(limit) //nolint:gosec // It is not negative.
+}
+
+// memoryInUse returns a function that counts the bytes that the next garbage
+// collection could not free: live objects, as of the last one, and stacks.
+func memoryInUse() func() uint64 {
+	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	return func() uint64 {
+		runtimemetrics.Read(samples)
+		sum := uint64(0)
+		for _, s := range samples {
+			if s.Value.Kind() == runtimemetrics.KindUint64 {
+				sum += s.Value.Uint64()
+			}
+		}
+		return sum
+	}
+}
+
+// watchMemory climbs and leaves the ladder until stop is closed.
+func (h *Hub) watchMemory(limit uint64, inUse func() uint64, stop <-chan struct{}) {
+	ticker := time.NewTicker(memoryCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+		}
+		h.setMemoryLevel(h.memory().next(float64(inUse()) / float64(limit)))
+		if h.memory() == memoryCritical {
+			h.evictSlowest()
+		}
+	}
+}
+
+// memory returns the present level.
+func (h *Hub) memory() memoryLevel { return memoryLevel(h.memoryLevel.Load()) }
+
+func (h *Hub) setMemoryLevel(l memoryLevel) {
+	before := memoryLevel(h.memoryLevel.Swap(int32(l)))
+	if before == l {
+		return
+	}
+	h.log.Warn("memory level changed", "from", int(before), "to", int(l))
+	h.metrics.memoryLevel.Set(float64(l))
+	if h.compressor != nil {
+		h.compressor.SetOff(l >= memoryTight)
+	}
+}
+
+// evictSlowest closes the connections with the longest queues, as slow
+// consumers, and frees what they hold.
+func (h *Hub) evictSlowest() {
+	type queue struct {
+		conn  *conn
+		bytes int
+	}
+	var queues []queue
+	for _, l := range h.loops {
+		l.mu.Lock()
+		for _, c := range l.conns {
+			if c != nil && c.state == stateOpen && c.out.bytes > 0 {
+				queues = append(queues, queue{c, c.out.bytes})
+			}
+		}
+		l.mu.Unlock()
+	}
+	slices.SortFunc(queues, func(a, b queue) int { return cmp.Compare(b.bytes, a.bytes) })
+	most := max(1, int(float64(h.connections.Load())*evictShare))
+	for _, q := range queues[:min(len(queues), most)] {
+		q.conn.end(closeSlowConsumer)
+	}
+}
