@@ -23,6 +23,7 @@ const (
 type batch struct {
 	entries  []*entry
 	errs     []error // by entry
+	waiting  []func(error)
 	lost     uint64
 	up       bool
 	resettle bool
@@ -62,17 +63,19 @@ func (i *interest) take() *batch {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	up := i.connected.Load()
-	if len(i.pending) == 0 && (!up || !i.resettle) {
+	if len(i.pending) == 0 && len(i.waiting) == 0 && (!up || !i.resettle) {
 		return nil
 	}
 	n := min(len(i.pending), batchMost)
 	b := &batch{
 		entries:  i.pending[:n:n],
 		errs:     make([]error, n),
+		waiting:  i.waiting,
 		lost:     i.lost,
 		up:       up,
 		resettle: up && i.resettle,
 	}
+	i.waiting = nil
 	i.pending = i.pending[n:]
 	if len(i.pending) == 0 {
 		i.pending = nil
@@ -140,23 +143,29 @@ func (i *interest) finish(b *batch, ok bool) []func() {
 	}
 	switch {
 	case b.resettle && ok:
-		for _, e := range i.unsettled {
-			e.live, e.unsettled = e.sub != nil, false
+		for e := range i.unsettled {
+			e.live = e.sub != nil
 		}
-		i.unsettled = nil
+		clear(i.unsettled)
 		i.live.Store(true)
 		i.metrics.up.Set(1)
 	case b.resettle && i.lost == b.lost:
 		// The server is slow to answer: try again with the next tick.
 		i.resettle = true
 	}
+	err := message.ErrUnavailable
+	if ok && i.live.Load() {
+		err = nil
+	}
+	for _, ready := range b.waiting {
+		calls = append(calls, func() { ready(err) })
+	}
 	return calls
 }
 
 func (i *interest) noteUnsettled(e *entry) {
-	if !e.unsettled && !e.live {
-		e.unsettled = true
-		i.unsettled = append(i.unsettled, e)
+	if !e.live {
+		i.unsettled[e] = struct{}{}
 	}
 }
 
@@ -170,6 +179,7 @@ func (i *interest) sweep(now time.Time) {
 		}
 		i.idle.remove(e)
 		delete(i.entries, e.target)
+		delete(i.unsettled, e)
 		expired = append(expired, e)
 	}
 	i.mu.Unlock()
@@ -197,8 +207,8 @@ func (i *interest) end() {
 	i.mu.Lock()
 	i.closed = true
 	i.live.Store(false)
-	b := &batch{entries: i.pending, errs: make([]error, len(i.pending)), lost: i.lost}
-	i.pending = nil
+	b := &batch{entries: i.pending, errs: make([]error, len(i.pending)), waiting: i.waiting, lost: i.lost}
+	i.pending, i.waiting = nil, nil
 	entries := i.entries
 	i.entries = nil
 	i.idle = idleList{}

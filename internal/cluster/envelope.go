@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -94,7 +95,8 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 	if e.GetDeadline() != 0 {
 		m.Deadline = time.UnixMilli(e.GetDeadline())
 	}
-	if len(e.GetId()) != len(m.ID) {
+	if len(e.GetId()) != len(m.ID) || !utf8.Valid(m.Payload) {
+		// Clients would close for text that is not UTF-8: all that it reaches.
 		return nil, errMalformed
 	}
 	copy(m.ID[:], e.GetId())

@@ -50,9 +50,11 @@ type interest struct {
 	entries map[address.Target]*entry
 	// pending waits for the batcher.
 	pending []*entry
+	// waiting are told when a wide node's interest is live, or can't be.
+	waiting []func(error)
 	// unsettled have a subscription that no flush has followed; the next
 	// reconnect makes them live.
-	unsettled []*entry
+	unsettled map[*entry]struct{}
 	// idle holds entries without references, oldest first.
 	idle idleList
 	// lost counts disconnects, so that a flush across one proves nothing.
@@ -68,14 +70,13 @@ type entry struct {
 	// Owned by the batcher.
 	sub subscription
 	// Guarded by interest.mu.
-	refs      int
-	waiters   []func(error)
-	queued    bool // in pending, or in the batcher's hands
-	unsettled bool // in interest.unsettled
-	live      bool
-	expires   time.Time // while idle
-	older     *entry
-	newer     *entry
+	refs    int
+	waiters []func(error)
+	queued  bool // in pending, or in the batcher's hands
+	live    bool
+	expires time.Time // while idle
+	older   *entry
+	newer   *entry
 }
 
 func newInterest(bus subscriber, o Options, m *metrics, log *slog.Logger) *interest {
@@ -89,6 +90,7 @@ func newInterest(bus subscriber, o Options, m *metrics, log *slog.Logger) *inter
 		metrics:      m,
 		kick:         make(chan struct{}, 1),
 		entries:      make(map[address.Target]*entry),
+		unsettled:    make(map[*entry]struct{}),
 	}
 	if o.alone() {
 		// There is no other server to wait for.
@@ -99,12 +101,17 @@ func newInterest(bus subscriber, o Options, m *metrics, log *slog.Logger) *inter
 
 // acquire counts one member in. See Router.Acquire.
 func (i *interest) acquire(t address.Target, ready func(error)) (live bool) {
-	if i.wide && !t.IsZero() {
-		return i.live.Load() // from the end of Start until Close
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
+		return false
+	}
+	if i.wide && !t.IsZero() {
+		if i.live.Load() {
+			return true
+		}
+		i.waiting = append(i.waiting, ready)
+		i.wake()
 		return false
 	}
 	e := i.entries[t]

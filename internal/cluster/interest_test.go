@@ -101,8 +101,15 @@ func testTarget(n int) address.Target {
 // returned func ends it.
 func startInterest(t *testing.T) (*interest, *fakeBus, func()) {
 	t.Helper()
+	return startInterestAt(t, "127.0.0.1:0")
+}
+
+// startInterestAt is startInterest for a node of a mesh at addr, or for a lone
+// one.
+func startInterestAt(t *testing.T, addr string) (*interest, *fakeBus, func()) {
+	t.Helper()
 	o := DefaultOptions()
-	o.ListenAddr = "127.0.0.1:0"
+	o.ListenAddr = addr
 	bus := &fakeBus{t: t, subs: make(map[string]int), flushed: make(map[string]bool)}
 	i := newInterest(bus, o, newMetrics(nil), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -208,6 +215,67 @@ func TestInterestSurvivesOutage(t *testing.T) {
 		pass(time.Second)
 		if !i.live.Load() {
 			t.Error("not live though flushes work")
+		}
+	})
+}
+
+// A lone node has nothing to subscribe, but an outage still has to be told.
+func TestWideInterestSurvivesOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, bus, stop := startInterestAt(t, "")
+		defer stop()
+		pass(time.Second)
+		target := testTarget(1)
+		if !i.acquire(target, func(error) { t.Error("ready was called") }) {
+			t.Fatal("not live")
+		}
+		bus.setDown(true)
+		i.linkDown()
+		got := make(chan error, 2)
+		if i.acquire(target, func(err error) { got <- err }) {
+			t.Fatal("live without NATS")
+		}
+		pass(time.Second)
+		if err := <-got; !errors.Is(err, message.ErrUnavailable) {
+			t.Errorf("ready: %v", err)
+		}
+		bus.setDown(false)
+		i.linkUp()
+		if i.acquire(target, func(err error) { got <- err }) {
+			t.Fatal("live before a flush")
+		}
+		pass(time.Second)
+		if err := <-got; err != nil {
+			t.Errorf("ready after the outage: %v", err)
+		}
+		if !i.acquire(target, func(error) {}) || len(i.entries) != 0 || len(bus.subs) != 0 {
+			t.Errorf("%d entries, subscribed %v", len(i.entries), bus.subs)
+		}
+	})
+}
+
+// Joins that fail while NATS is away leave nothing behind.
+func TestOutageLeavesNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, bus, stop := startInterest(t)
+		defer stop()
+		pass(time.Second)
+		bus.setDown(true)
+		i.linkDown()
+		const joins = 3000
+		for n := range joins {
+			i.acquire(testTarget(n), func(error) {})
+		}
+		pass(time.Second)
+		for n := range joins {
+			i.release(testTarget(n))
+		}
+		pass(3 * i.linger)
+		synctest.Wait()
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if len(i.entries)+len(i.unsettled)+len(i.pending) != 0 {
+			t.Errorf("%d entries, %d unsettled, %d pending", len(i.entries), len(i.unsettled), len(i.pending))
 		}
 	})
 }

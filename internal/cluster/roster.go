@@ -87,8 +87,23 @@ func (r *roster) hear(hb *clusterv1.Heartbeat) bool {
 		delete(r.peers, hb.GetNode())
 		return true
 	}
+	if known == nil && len(r.peers) >= maxPeers {
+		if r.forgetLocked(deadAfter * r.interval); len(r.peers) >= maxPeers {
+			return false
+		}
+	}
 	r.peers[hb.GetNode()] = &peer{incarnation: hb.GetIncarnation(), seen: r.now(), node: wireNode(hb)}
 	return true
+}
+
+// maxPeers bounds the nodes that are known. When it is reached, the dead are
+// forgotten early.
+const maxPeers = 4096
+
+// forgetLocked drops the nodes that were not heard for so long.
+func (r *roster) forgetLocked(age time.Duration) {
+	now := r.now()
+	maps.DeleteFunc(r.peers, func(_ string, p *peer) bool { return now.Sub(p.seen) > age })
 }
 
 // maxTwins bounds the memory for duplicates.
@@ -123,7 +138,7 @@ func (r *roster) view() []stats.Node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	maps.DeleteFunc(r.peers, func(_ string, p *peer) bool { return now.Sub(p.seen) > forgetAfter })
+	r.forgetLocked(forgetAfter)
 	nodes := make([]stats.Node, 0, len(r.peers))
 	for _, p := range r.peers {
 		n := p.node

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -325,5 +326,29 @@ func TestOptionsValidate(t *testing.T) {
 				t.Errorf("credentials in %v", err)
 			}
 		})
+	}
+}
+
+func TestRosterIsBounded(t *testing.T) {
+	r := newRoster(identity{node: "me", incarnation: 1}, DefaultOptions(), newMetrics(nil), slog.New(slog.DiscardHandler))
+	now := time.Now()
+	r.now = func() time.Time { return now }
+	beat := func(n int) bool {
+		return r.hear(&clusterv1.Heartbeat{Node: fmt.Sprintf("n%d", n), Incarnation: 7, State: clusterv1.State_STATE_READY})
+	}
+	for n := range maxPeers {
+		if !beat(n) {
+			t.Fatalf("node %d is refused", n)
+		}
+	}
+	if beat(maxPeers) || len(r.peers) != maxPeers {
+		t.Errorf("one more was taken: %d", len(r.peers))
+	}
+	if !beat(0) {
+		t.Error("a known node is refused")
+	}
+	now = now.Add((deadAfter + 1) * r.interval)
+	if !beat(maxPeers) || len(r.peers) != 1 {
+		t.Errorf("the dead keep %d places", len(r.peers))
 	}
 }
