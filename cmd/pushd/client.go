@@ -23,13 +23,19 @@ const defaultServer = "127.0.0.1:9090"
 type client struct {
 	Server  string
 	KeyFile string
+	// Timeout bounds the calls of within.
 	Timeout time.Duration
 }
 
 func (c *client) addTo(fs *pflag.FlagSet) {
+	c.addAddressTo(fs)
+	fs.DurationVar(&c.Timeout, "timeout", 5*time.Second, "longest wait for an answer")
+}
+
+// addAddressTo declares no timeout: it is for callers of session alone.
+func (c *client) addAddressTo(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Server, "server", defaultServer, "address of the Control API")
 	fs.StringVar(&c.KeyFile, "key-file", "", "file with a bearer key for the Control API")
-	fs.DurationVar(&c.Timeout, "timeout", 5*time.Second, "longest wait for an answer")
 	bindEnvironment(fs, "server", "PUSHD_SERVER")
 	bindEnvironment(fs, "key-file", "PUSHD_KEY_FILE")
 }
@@ -41,9 +47,6 @@ func (c *client) call(ctx context.Context, do func(context.Context, *grpc.Client
 
 // session runs do with a connection that it closes.
 func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
-	if c.Timeout <= 0 {
-		return usagef("--timeout must be positive, not %s", c.Timeout)
-	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
@@ -69,6 +72,9 @@ func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
 
 // within runs do under the client's timeout and makes its error readable.
 func (c *client) within(ctx context.Context, conn *grpc.ClientConn, do func(context.Context, *grpc.ClientConn) error) error {
+	if c.Timeout <= 0 {
+		return usagef("--timeout must be positive, not %s", c.Timeout)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	if err := do(ctx, conn); err != nil {

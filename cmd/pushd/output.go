@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/pflag"
 )
@@ -58,7 +59,13 @@ func printable(text string) string {
 	}
 	var b strings.Builder
 	for _, r := range text {
-		if unprintable(r) {
+		switch {
+		case !unprintable(r):
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+			continue
+		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
 			continue
 		}

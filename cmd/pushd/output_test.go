@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -120,5 +121,23 @@ and 4 more
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestPrintableKeepsJSON: escaped, a JSON text still says the same.
+func TestPrintableKeepsJSON(t *testing.T) {
+	for _, text := range []string{"plain", "\u009b31mX\u202e", "\U000e0001tag", "\u007f", "日本語"} {
+		raw, err := json.Marshal(map[string]string{"a": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := printable(string(raw))
+		if i := strings.IndexFunc(shown, unprintable); i >= 0 {
+			t.Errorf("%q: unprintable at %d", shown, i)
+		}
+		var back map[string]string
+		if err := json.Unmarshal([]byte(shown), &back); err != nil || back["a"] != text {
+			t.Errorf("%q came back as %q, %v", text, back["a"], err)
+		}
 	}
 }

@@ -75,6 +75,7 @@ Start with "pushd serve --dev" and open the demo page that it names.`,
 		newStatsCommand(),
 		newTailCommand(),
 		newHealthCommand(),
+		newBenchCommand(),
 		newVersionCommand(),
 	)
 	return root

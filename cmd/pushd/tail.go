@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 type tailFlags struct {
@@ -42,17 +43,21 @@ stderr.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.url, "url", "ws://127.0.0.1:8080/ws", "WebSocket URL of a node")
+	addURLFlag(fs, &f.url)
 	fs.Var(secretFlag{&f.token}, "token", "client token; better given by file")
 	fs.StringVar(&f.tokenFile, "token-file", "", "file with the client token")
 	fs.Var(listFlag{&f.join}, "join", "channel to join; repeatable")
 	fs.Var(listFlag{&f.notifications}, "notifications", "notification types to subscribe to, comma-separated")
 	fs.IntVar(&f.count, "count", 0, "end after this many messages; 0: never")
 	addOutputFlag(fs, &f.output)
-	bindEnvironment(fs, "url", "PUSHD_URL")
 	bindEnvironment(fs, "token", "PUSHD_TOKEN")
 	bindEnvironment(fs, "token-file", "PUSHD_TOKEN_FILE")
 	return cmd
+}
+
+func addURLFlag(fs *pflag.FlagSet, url *string) {
+	fs.StringVar(url, "url", "ws://127.0.0.1:8080/ws", "WebSocket URL of a node")
+	bindEnvironment(fs, "url", "PUSHD_URL")
 }
 
 func (f *tailFlags) run(cmd *cobra.Command) error {
@@ -139,7 +144,8 @@ func (f *tailFlags) follow(c *socket, w io.Writer) error {
 }
 
 func (f *tailFlags) print(w io.Writer, text []byte) error {
-	line := string(text)
+	// In JSON, what is escaped here can stand in strings only, and means the same.
+	line := printable(string(text))
 	if f.output == outputText {
 		line = readableMessage(text, time.Now())
 	}

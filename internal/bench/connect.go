@@ -13,6 +13,12 @@ type ConnectOptions struct {
 	Clients int
 	// InFlight is how many are being made at once, at least 1.
 	InFlight int
+	// Hold is for how long they are kept open after the last; 0 for not at all.
+	// One that ends meanwhile fails the scenario.
+	Hold time.Duration
+	// Stop, when closed, ends the scenario early: the result tells of the
+	// connections that were made. It may be nil.
+	Stop <-chan struct{}
 	// Progress is told how far it is, by one goroutine; it may be nil.
 	Progress func(Progress)
 }
@@ -26,11 +32,15 @@ func (o ConnectOptions) Validate() error {
 	if o.InFlight < 1 {
 		errs = append(errs, fmt.Errorf("connects in flight must be at least 1, not %d", o.InFlight))
 	}
+	if o.Hold < 0 {
+		errs = append(errs, fmt.Errorf("time to hold must not be negative, not %s", o.Hold))
+	}
 	return errors.Join(errs...)
 }
 
 // ConnectResult is what Connect measured.
 type ConnectResult struct {
+	// Clients is how many were made.
 	Clients  int     `json:"clients"`
 	InFlight int     `json:"in_flight"`
 	Seconds  float64 `json:"seconds"`
@@ -42,9 +52,13 @@ type ConnectResult struct {
 	CPUMicros float64 `json:"cpu_micros,omitzero"`
 	// Latency is the time from the connect to the answer to the join.
 	Latency Latency `json:"latency_micros"`
+	// HeldSeconds is for how long they were kept open.
+	HeldSeconds float64 `json:"held_seconds,omitzero"`
+	// Stopped says that it ended before its time, by Stop.
+	Stopped bool `json:"stopped,omitzero"`
 }
 
-// Connect makes connections as fast as they come and closes them.
+// Connect makes connections as fast as they come, holds them, and closes them.
 func Connect(ctx context.Context, s Server, o ConnectOptions) (ConnectResult, error) {
 	if err := o.Validate(); err != nil {
 		return ConnectResult{}, err
@@ -57,22 +71,62 @@ func Connect(ctx context.Context, s Server, o ConnectOptions) (ConnectResult, er
 	if err != nil {
 		return ConnectResult{}, err
 	}
-	p, err := openPool(ctx, clients, o.InFlight, o.Progress, newDriver)
+	ctx, release := until(ctx, o.Stop)
+	defer release()
+	p, err := startPool(clients, o.InFlight, newDriver)
 	if err != nil {
 		return ConnectResult{}, err
 	}
 	defer p.close()
+	err = p.await(ctx, o.Progress)
+	made, took := p.open.Load(), p.now()
+	stopped := errors.Is(err, ErrStopped)
+	switch {
+	case err == nil:
+		took = p.readyAfter
+	case !stopped || made == 0:
+		return ConnectResult{}, err
+	}
 	after, err := s.Process().CPU()
 	if err != nil {
 		return ConnectResult{}, err
 	}
-	return ConnectResult{
-		Clients: o.Clients, InFlight: o.InFlight,
-		Seconds:   p.readyAfter.Seconds(),
-		PerSecond: float64(o.Clients) / p.readyAfter.Seconds(),
-		CPUMicros: micros(after-before) / float64(o.Clients),
+	r := ConnectResult{
+		Clients: int(made), InFlight: o.InFlight,
+		Seconds:   took.Seconds(),
+		PerSecond: float64(made) / took.Seconds(),
+		CPUMicros: micros(after-before) / float64(made),
 		Latency:   p.connects.latency(),
-	}, nil
+		Stopped:   stopped,
+	}
+	if o.Hold > 0 && !stopped {
+		err = r.hold(ctx, p, o)
+	}
+	return r, err
+}
+
+// hold keeps the connections open.
+func (r *ConnectResult) hold(ctx context.Context, p *pool, o ConnectOptions) error {
+	began := p.now()
+	stop := watch(o.Progress, func() Progress {
+		return Progress{What: "connections held", Done: p.open.Load(), Elapsed: p.now() - began, Level: true}
+	})
+	defer stop()
+	timer := time.NewTimer(o.Hold)
+	defer timer.Stop()
+	defer func() { r.HeldSeconds = (p.now() - began).Seconds() }()
+	select {
+	case <-timer.C:
+		return nil
+	case <-p.failed:
+		return fmt.Errorf("hold %d clients: %w", p.total, p.cause)
+	case <-ctx.Done():
+		if err := ended(ctx); !errors.Is(err, ErrStopped) {
+			return err
+		}
+		r.Stopped = true
+		return nil
+	}
 }
 
 // connectTimeout bounds the making of connections that are to be used, and the

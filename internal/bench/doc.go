@@ -5,8 +5,9 @@
 // # Scenarios
 //
 // [Connect] opens connections, [Idle] weighs them, [Fanout] sends each message
-// to all of them, [Unicast] each to one at random. A scenario opens its own
-// connections and closes them before it returns. What it loads is a [Server]:
+// to all of them, [Unicast] each to one at random; [Notify] calls for users who
+// need not be there. A scenario opens its own connections and closes them before
+// it returns; one that is told to stop tells what it has measured. What it loads is a [Server]:
 // [Pushd], or anything else that sends WebSocket frames, so that the same
 // measure can be laid to a bare loop of writes.
 //
@@ -20,7 +21,7 @@
 //
 // # Delivery
 //
-// Every message is numbered. A scenario fails unless each one reached as many
+// Every message is numbered. A scenario other than Notify fails unless each one reached as many
 // receivers as it should; a connection that ends before its time fails it at
 // once, with the close code of the server.
 //

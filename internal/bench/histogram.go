@@ -69,15 +69,20 @@ func bucketEnd(i int) time.Duration {
 // Latency tells how durations are spread, in microseconds.
 type Latency struct {
 	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
+	// P999 is exceeded by one in a thousand.
+	P999 float64 `json:"p999"`
+	Max  float64 `json:"max"`
 }
 
 func (h *histogram) latency() Latency {
 	return Latency{
-		P50: micros(h.quantile(0.5)),
-		P99: micros(h.quantile(0.99)),
-		Max: micros(time.Duration(h.max.Load())),
+		P50:  micros(h.quantile(0.5)),
+		P90:  micros(h.quantile(0.9)),
+		P99:  micros(h.quantile(0.99)),
+		P999: micros(h.quantile(0.999)),
+		Max:  micros(time.Duration(h.max.Load())),
 	}
 }
 

@@ -29,8 +29,10 @@ type sendFunc func(ctx context.Context, m Message) error
 
 // load sends messages to the connections of a pool, phase by phase.
 type load struct {
-	pool      *pool
-	send      sendFunc
+	pool *pool
+	send sendFunc
+	// receivers is how many connections each message has to reach. 0: nobody
+	// looks whether it arrives.
 	receivers int
 	options   TrafficOptions
 	// patience is how much longer a phase may take than asked.
@@ -44,9 +46,12 @@ type phase struct {
 	calls    histogram
 	messages int64
 	took     time.Duration
+	// stopped says that it ended before its time.
+	stopped bool
 }
 
-// run sends messages for d and waits until all have arrived.
+// run sends messages for d, or until it is stopped, and waits until all have
+// arrived.
 func (l *load) run(ctx context.Context, d time.Duration) (*phase, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -64,14 +69,19 @@ func (l *load) run(ctx context.Context, d time.Duration) (*phase, error) {
 
 	stalled := time.AfterFunc(d+l.patience, func() { cancel(errMissing) })
 	defer stalled.Stop()
+	// Ends when no more messages are to be sent.
+	sending, release := until(ctx, l.options.Stop)
+	defer release()
+	hurry := context.AfterFunc(sending, func() { stalled.Reset(l.patience) })
+	defer hurry()
 
 	f := &phase{}
 	began := l.pool.now()
 	var err error
 	if l.options.Rate > 0 {
-		err = l.open(ctx, cancel, f, d)
+		err = l.open(ctx, sending, cancel, f, d)
 	} else {
-		err = l.closed(ctx, cancel, f, d)
+		err = l.closed(ctx, sending, cancel, f, d)
 	}
 	if err == nil {
 		err = l.drain(ctx, f)
@@ -85,9 +95,15 @@ func (l *load) run(ctx context.Context, d time.Duration) (*phase, error) {
 	return f, err
 }
 
-// count shows a phase to whoever watches.
-func (l *load) count(t *tally) (stop func()) {
+// count lets the tally of a phase count, and shows it to whoever watches.
+func (l *load) count(f *phase) (stop func()) {
 	began := l.pool.now()
+	if l.receivers == 0 {
+		return watch(l.options.Progress, func() Progress {
+			return Progress{What: "calls", Done: int64(f.calls.count.Load()), Elapsed: l.pool.now() - began} //nolint:gosec // Far fewer.
+		})
+	}
+	t := f.tally
 	l.pool.tally.Store(t)
 	return watch(l.options.Progress, func() Progress {
 		return Progress{What: "deliveries", Done: t.deliveries.Load(), Elapsed: l.pool.now() - began}
@@ -95,17 +111,17 @@ func (l *load) count(t *tally) (stop func()) {
 }
 
 // open sends messages when they are due, whatever became of those before.
-func (l *load) open(ctx context.Context, cancel context.CancelCauseFunc, f *phase, d time.Duration) error {
+func (l *load) open(ctx, sending context.Context, cancel context.CancelCauseFunc, f *phase, d time.Duration) error {
 	total := max(1, int(l.options.Rate*d.Seconds()))
 	f.tally = newTally(l.receivers, total, false)
-	stopCount := l.count(f.tally)
+	stopCount := l.count(f)
 	defer stopCount()
 	timer, err := newPacer()
 	if err != nil {
 		return err
 	}
 	defer timer.close()
-	stop := context.AfterFunc(ctx, timer.close)
+	stop := context.AfterFunc(sending, timer.close)
 	defer stop()
 
 	// Room for all, so that who keeps the time never waits.
@@ -121,29 +137,32 @@ func (l *load) open(ctx context.Context, cancel context.CancelCauseFunc, f *phas
 		})
 	}
 	start := l.pool.now() + lead
+	sent := 0
 	for i := range total {
 		at := start + time.Duration(float64(i)/l.options.Rate*float64(time.Second))
-		if timer.wait(at-l.pool.now()) != nil {
-			break // ctx has ended
+		if timer.wait(at-l.pool.now()) != nil || sending.Err() != nil {
+			break
 		}
 		// A phase begins at slot 0, so that no slot is used twice.
 		due <- Message{Seq: uint64(i), Due: at, Bytes: l.options.PayloadBytes}
+		sent++
 	}
 	close(due)
 	callers.Wait()
-	f.messages = int64(total)
+	f.messages, f.stopped = int64(sent), sent < total
 	return ended(ctx)
 }
 
 // closed keeps messages in flight for d: one caller for each, which sends the
 // next when the last has reached all its receivers.
-func (l *load) closed(ctx context.Context, cancel context.CancelCauseFunc, f *phase, d time.Duration) error {
+func (l *load) closed(ctx, sending context.Context, cancel context.CancelCauseFunc, f *phase, d time.Duration) error {
 	width := l.options.InFlight
 	f.tally = newTally(l.receivers, width, true)
-	stopCount := l.count(f.tally)
+	stopCount := l.count(f)
 	defer stopCount()
 	end := l.pool.now() + d
 	var messages atomic.Int64
+	var stopped atomic.Bool
 	var callers sync.WaitGroup
 	for i := range width {
 		callers.Go(func() {
@@ -152,9 +171,16 @@ func (l *load) closed(ctx context.Context, cancel context.CancelCauseFunc, f *ph
 				if m.Due = l.pool.now(); m.Due >= end {
 					return
 				}
+				if sending.Err() != nil {
+					stopped.Store(true)
+					return
+				}
 				messages.Add(1)
 				if !l.call(ctx, cancel, f, m) {
 					return
+				}
+				if l.receivers == 0 {
+					continue
 				}
 				select {
 				case <-f.tally.slots[i].done:
@@ -165,7 +191,7 @@ func (l *load) closed(ctx context.Context, cancel context.CancelCauseFunc, f *ph
 		})
 	}
 	callers.Wait()
-	f.messages = messages.Load()
+	f.messages, f.stopped = messages.Load(), stopped.Load()
 	return ended(ctx)
 }
 
@@ -181,6 +207,9 @@ func (l *load) call(ctx context.Context, cancel context.CancelCauseFunc, f *phas
 
 // drain waits for the last messages, and makes sure that there are no more.
 func (l *load) drain(ctx context.Context, f *phase) error {
+	if l.receivers == 0 {
+		return nil
+	}
 	ticker := time.NewTicker(drainEvery)
 	defer ticker.Stop()
 	for f.tally.complete.Load() < f.messages {

@@ -45,6 +45,19 @@ type newDriverFunc func(p *pool, sessions []*session, atOnce int) (driver, error
 // openPool connects all clients, at most atOnce at a time, and returns when all
 // are ready. The caller closes the pool.
 func openPool(ctx context.Context, clients []Client, atOnce int, show func(Progress), start newDriverFunc) (*pool, error) {
+	p, err := startPool(clients, atOnce, start)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.await(ctx, show); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// startPool begins to connect all clients. The caller closes the pool.
+func startPool(clients []Client, atOnce int, start newDriverFunc) (*pool, error) {
 	if err := checkFiles(len(clients)); err != nil {
 		return nil, err
 	}
@@ -56,25 +69,32 @@ func openPool(ctx context.Context, clients []Client, atOnce int, show func(Progr
 		start: time.Now(), total: int64(len(clients)),
 		allReady: make(chan struct{}), failed: make(chan struct{}),
 	}
+	if p.total == 0 {
+		close(p.allReady)
+	}
 	d, err := start(p, sessions, atOnce)
 	if err != nil {
 		return nil, err
 	}
 	p.driver = d
+	return p, nil
+}
+
+// await returns when all connections are ready.
+func (p *pool) await(ctx context.Context, show func(Progress)) (err error) {
 	stop := watch(show, func() Progress {
 		return Progress{What: "connections", Done: p.open.Load(), Total: p.total, Elapsed: p.now()}
 	})
 	defer stop()
 	select {
 	case <-p.allReady:
-		return p, nil
+		return nil
 	case <-p.failed:
 		err = p.cause
 	case <-ctx.Done():
 		err = ended(ctx)
 	}
-	p.close()
-	return nil, fmt.Errorf("connect %d clients: after %d: %w", p.total, p.open.Load(), err)
+	return fmt.Errorf("connect %d clients: after %d: %w", p.total, p.open.Load(), err)
 }
 
 // now is the time since the pool was made.

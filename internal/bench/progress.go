@@ -19,10 +19,15 @@ type Progress struct {
 	Done, Total int64
 	// Elapsed is the time that Done took.
 	Elapsed time.Duration
+	// Level says that Done does not grow, so that a rate would mean nothing.
+	Level bool
 }
 
 // String returns one line without its end.
 func (p Progress) String() string {
+	if p.Level {
+		return fmt.Sprintf("%d %s, %.1f s", p.Done, p.What, p.Elapsed.Seconds())
+	}
 	var perSecond float64
 	if p.Elapsed > 0 {
 		perSecond = float64(p.Done) / p.Elapsed.Seconds()

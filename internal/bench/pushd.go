@@ -20,7 +20,8 @@ import (
 const (
 	// eventType is the type of what Fanout sends.
 	eventType = "bench"
-	// tokenLife is how long the tokens of a scenario hold.
+	// tokenLife is how long the tokens of a scenario hold, unless a target says
+	// otherwise.
 	tokenLife = time.Hour
 	// clientsPerSource is how many clients share a source address on loopback:
 	// an address has about 28 000 ports to connect from.
@@ -30,12 +31,17 @@ const (
 // Target says which pushd is loaded.
 type Target struct {
 	// WebSocket is the URL of its client endpoint, ws://HOST[:PORT]/ws. TLS is
-	// not offered: it would measure the generator's.
+	// not offered: it would measure the generator's. It may be empty when there
+	// are no clients.
 	WebSocket string
 	// Secret signs the clients' tokens, HS256, at least 32 bytes.
 	Secret []byte
 	// Tenant is whom the clients belong to. Default "bench".
 	Tenant string
+	// Audience and Issuer stand in the tokens; they may be empty.
+	Audience, Issuer string
+	// TokenLife is how long the tokens hold. Default 1 h.
+	TokenLife time.Duration
 	// PID is its process, when it runs on this machine; 0 otherwise.
 	PID int
 }
@@ -59,6 +65,13 @@ func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*P
 	if t.Tenant == "" {
 		t.Tenant = "bench"
 	}
+	if t.TokenLife == 0 {
+		t.TokenLife = tokenLife
+	}
+	p := &Pushd{api: pushdv1.NewControlServiceClient(calls), target: t, channel: "tenant:" + t.Tenant + ":bench"}
+	if t.WebSocket == "" {
+		return p, nil
+	}
 	u, err := url.Parse(t.WebSocket)
 	if err != nil {
 		return nil, fmt.Errorf("WebSocket URL: %w", err)
@@ -66,20 +79,16 @@ func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*P
 	if u.Scheme != "ws" {
 		return nil, fmt.Errorf("WebSocket URL %q must begin with ws://", t.WebSocket)
 	}
-	addr, err := resolve(ctx, u)
-	if err != nil {
+	if p.addr, err = resolve(ctx, u); err != nil {
 		return nil, err
 	}
-	channel := "tenant:" + t.Tenant + ":bench"
-	return &Pushd{
-		api: pushdv1.NewControlServiceClient(calls), target: t, addr: addr, channel: channel,
-		request: "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host +
-			"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + upgradeKey +
-			"\r\nAuthorization: Bearer ",
-		join: clientFrame(ws.NewTextFrame([]byte(
-			`{"type":"join_channel","data":{"channel":` + strconv.Quote(channel) + `}}`))),
-		ready: []byte(`"type":"channel_joined"`),
-	}, nil
+	p.request = "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host +
+		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + upgradeKey +
+		"\r\nAuthorization: Bearer "
+	p.join = clientFrame(ws.NewTextFrame([]byte(
+		`{"type":"join_channel","data":{"channel":` + strconv.Quote(p.channel) + `}}`)))
+	p.ready = []byte(`"type":"channel_joined"`)
+	return p, nil
 }
 
 // resolve returns the first address of a URL.
@@ -102,7 +111,8 @@ func resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error) {
 // Client implements Server.
 func (p *Pushd) Client(i int) (Client, error) {
 	token, err := auth.Sign(p.target.Secret, auth.Claims{
-		Tenant: p.target.Tenant, User: user(i), ExpiresAt: time.Now().Add(tokenLife),
+		Tenant: p.target.Tenant, User: user(i), ExpiresAt: time.Now().Add(p.target.TokenLife),
+		Audience: p.target.Audience, Issuer: p.target.Issuer,
 	})
 	if err != nil {
 		return Client{}, fmt.Errorf("sign a token: %w", err)

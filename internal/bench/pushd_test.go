@@ -14,6 +14,7 @@ func TestNewPushd(t *testing.T) {
 		{"ws://127.0.0.1:8080/ws", ""},
 		{"ws://[::1]:8080/ws", ""},
 		{"ws://127.0.0.1/ws", ""},
+		{"", ""},
 		{"wss://127.0.0.1/ws", "must begin with ws://"},
 		{"http://127.0.0.1/ws", "must begin with ws://"},
 		{"ws://127.0.0.1:99999/ws", "port"},
@@ -28,11 +29,11 @@ func TestNewPushd(t *testing.T) {
 
 func TestPushdClients(t *testing.T) {
 	secret := bytes.Repeat([]byte("s"), 32)
-	p, err := NewPushd(t.Context(), Target{WebSocket: "ws://127.0.0.1:8080/ws", Secret: secret, Tenant: "acme"}, nil)
+	p, err := NewPushd(t.Context(), Target{WebSocket: "ws://127.0.0.1:8080/ws", Secret: secret, Tenant: "acme", Audience: "aud", Issuer: "iss"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := auth.NewVerifier(auth.Options{Secrets: [][]byte{secret}})
+	verifier, err := auth.NewVerifier(auth.Options{Secrets: [][]byte{secret}, Audience: "aud", Issuer: "iss"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,9 @@ type Server interface {
 
 // clientsOf asks a server for the clients from first on, before time is taken.
 func clientsOf(s Server, first, count int) ([]Client, error) {
+	if err := checkFiles(count); err != nil {
+		return nil, err
+	}
 	clients := make([]Client, count)
 	for i := range clients {
 		c, err := s.Client(first + i)

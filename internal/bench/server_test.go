@@ -262,7 +262,9 @@ func TestOptionsValidate(t *testing.T) {
 		TrafficOptions{Clients: 1, PayloadBytes: MinPayload, InFlight: 1, Duration: time.Hour, Rate: 1e6},
 		TrafficOptions{Clients: 1, PayloadBytes: MinPayload, InFlight: 1, Duration: 1, Rate: -1},
 		TrafficOptions{Clients: 1, PayloadBytes: MinPayload, InFlight: 1, Duration: 1, Warmup: -1},
-		ConnectOptions{Clients: 1}, ConnectOptions{InFlight: 1},
+		TrafficOptions{Clients: 1, PayloadBytes: maxPayload + 1, InFlight: 1, Duration: 1},
+		TrafficOptions{Clients: 1, PayloadBytes: MinPayload, InFlight: maxInFlight + 1, Duration: 1},
+		ConnectOptions{Clients: 1}, ConnectOptions{InFlight: 1}, ConnectOptions{Clients: 1, InFlight: 1, Hold: -1},
 		IdleOptions{Low: 1, High: 1, InFlight: 1, Settle: 1},
 		IdleOptions{High: 1, InFlight: 1, Settle: 1},
 		IdleOptions{Low: 1, High: 2, Settle: 1}, IdleOptions{Low: 1, High: 2, InFlight: 1},
@@ -278,6 +280,7 @@ func TestProgress(t *testing.T) {
 		"5 of 10 connections, 10/s, 0.5 s": {What: "connections", Done: 5, Total: 10, Elapsed: time.Second / 2},
 		"5 deliveries, 5/s, 1.0 s":         {What: "deliveries", Done: 5, Elapsed: time.Second},
 		"0 deliveries, 0/s, 0.0 s":         {What: "deliveries"},
+		"5 connections held, 1.0 s":        {What: "connections held", Done: 5, Elapsed: time.Second, Level: true},
 	} {
 		if got := fmt.Sprint(p); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -130,9 +130,21 @@ func (s *session) message(text []byte, at time.Duration, to *pool) error {
 	return nil
 }
 
+// ClosedError says that the server closed a connection.
+type ClosedError struct {
+	// Code and Reason are those of its close frame.
+	Code   ws.StatusCode
+	Reason string
+}
+
+// Error implements error.
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("the server closed a connection with %d %q", e.Code, e.Reason)
+}
+
 func closeError(body []byte) error {
 	code, reason := ws.ParseCloseFrameData(body)
-	return fmt.Errorf("the server closed a connection with %d %q", code, reason)
+	return &ClosedError{code, reason}
 }
 
 // clientFrame returns a frame as clients send it.

@@ -2,8 +2,6 @@ package edge
 
 import (
 	"errors"
-	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -43,43 +41,3 @@ func isTemporary(err error) bool {
 	}
 	return false
 }
-
-// passedConns is the listener of the HTTP server: it gives out the connections
-// whose first request was not for a WebSocket path.
-type passedConns struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPassedConns() *passedConns {
-	return &passedConns{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// offer hands nc to the HTTP server, or closes it when that has ended.
-func (p *passedConns) offer(nc net.Conn) {
-	select {
-	case p.conns <- nc:
-	case <-p.done:
-		_ = nc.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (p *passedConns) Accept() (net.Conn, error) {
-	select {
-	case nc := <-p.conns:
-		return nc, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (p *passedConns) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-// Addr implements net.Listener; the connections know their own.
-func (p *passedConns) Addr() net.Addr { return &net.TCPAddr{} }

@@ -95,7 +95,7 @@ func (l *loop) registerLocked(c *conn) {
 	}
 }
 
-// openLocked tells the client that it is connected and begins to read.
+// openLocked greets the client and begins to read.
 func (l *loop) openLocked(c *conn, failed error) {
 	if c.state != stateOpening {
 		return
@@ -106,6 +106,10 @@ func (l *loop) openLocked(c *conn, failed error) {
 		return
 	}
 	c.state = stateOpen
-	c.sendLocked(connectionFrame(c.id, time.Now()))
+	c.scheduleLocked(c.nextLocked())
+	l.onOpen(c)
 	c.socket.Start()
 }
+
+// greetLocked tells the client that it is connected.
+func (c *conn) greetLocked() { c.sendLocked(connectionFrame(c.id, time.Now())) }

@@ -18,8 +18,8 @@ const (
 	failureAddresses = 65536
 )
 
-// failureLimiter slows down addresses that keep failing to authenticate. An
-// IPv6 address counts by its /64. Loopback is exempt: behind a proxy on the
+// failureLimiter tells which addresses keep trying bad tokens. An IPv6 address
+// counts by its /64. Loopback is exempt: behind a proxy on the
 // same machine it is everybody's address.
 type failureLimiter struct {
 	mu sync.Mutex

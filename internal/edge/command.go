@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -53,6 +54,9 @@ type command struct {
 	// data is the JSON object of the command, nil when there was none.
 	data jsontext.Value
 }
+
+// bare returns cmd without its data, to be kept for an answer.
+func (cmd command) bare() command { return command{kind: cmd.kind, id: slices.Clone(cmd.id)} }
 
 // parseCommand reads the envelope of one text message: strict JSON, one
 // object, no duplicate names. Unknown names are ignored. When the envelope

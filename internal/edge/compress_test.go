@@ -76,6 +76,20 @@ func (c deflating) next() (text string, compressed bool) {
 // send sends a compressed text.
 func (c deflating) send(text string) {
 	c.t.Helper()
+	c.write(c.frame(text))
+}
+
+// write sends a frame that frame made.
+func (c deflating) write(wire []byte) {
+	c.t.Helper()
+	if _, err := c.conn.Write(wire); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// frame returns a compressed text as it goes over the wire.
+func (c deflating) frame(text string) []byte {
+	c.t.Helper()
 	var buf bytes.Buffer
 	w, err := flate.NewWriter(&buf, flate.BestSpeed)
 	if err != nil {
@@ -85,9 +99,11 @@ func (c deflating) send(text string) {
 	_ = w.Flush()
 	f := ws.NewTextFrame(bytes.TrimSuffix(buf.Bytes(), []byte{0, 0, 0xff, 0xff}))
 	f.Header.Rsv = ws.Rsv(true, false, false)
-	if err := ws.WriteFrame(c.conn, ws.MaskFrameInPlace(f)); err != nil {
+	wire, err := ws.CompileFrame(ws.MaskFrameInPlace(f))
+	if err != nil {
 		c.t.Fatal(err)
 	}
+	return wire
 }
 
 func TestCompression(t *testing.T) {

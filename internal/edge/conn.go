@@ -13,6 +13,9 @@ import (
 	"github.com/aegisx/pushd/internal/message"
 )
 
+// openTimeout bounds how long a connection may wait for its interest.
+const openTimeout = 10 * time.Second
+
 // state is where a connection is in its life. It only grows.
 type state uint8
 
@@ -179,6 +182,10 @@ func (c *conn) sweepLocked() {
 		if now >= c.cutAt {
 			c.socket.Close()
 		}
+	case c.state == stateOpening:
+		if now-c.lastRead > openTimeout {
+			c.closeLocked(closeOverloaded, closeReason(closeOverloaded))
+		}
 	case c.state != stateOpen:
 	case now-c.lastRead > o.IdleTimeout:
 		c.closeLocked(closePingTimeout, closeReason(closePingTimeout))
@@ -196,7 +203,10 @@ func (c *conn) sweepLocked() {
 // nextLocked returns when the next timer of c is due.
 func (c *conn) nextLocked() time.Duration {
 	o := &c.loop.hub.opts
-	if c.state == stateClosing {
+	switch c.state {
+	case stateOpening:
+		return c.lastRead + openTimeout
+	case stateClosing:
 		return c.cutAt
 	}
 	next := min(c.nextPing, c.lastRead+o.IdleTimeout)

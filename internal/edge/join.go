@@ -20,11 +20,33 @@ type pendingJoin struct {
 	failed  error
 	// answer is what the client gets when the join has worked.
 	answer *frame.Frame
-	// request is what is answered when it has not.
+	// request is what is answered when it has not; without its data.
 	request command
-	// then holds the commands that came meanwhile and must follow the join: a
-	// leave of one of the targets, and what names one of them after that.
-	then []command
+	// then holds what came meanwhile and must follow the join: a leave of one of
+	// the targets, and what names one of them after that.
+	then []deferred
+}
+
+// deferred is a request that waits for a join, parsed so that what it came in
+// is not kept.
+type deferred struct {
+	request command // without its data
+	do      func() error
+}
+
+// maxWaiting bounds the requests of one connection that wait for interest.
+const maxWaiting = 256
+
+// admitWaiting bounds what waits.
+func (c *conn) admitWaiting() error {
+	waiting := len(c.pending)
+	for _, p := range c.pending {
+		waiting += len(p.then)
+	}
+	if waiting >= maxWaiting {
+		return &fault{codeRateLimited, textRateLimited}
+	}
+	return nil
 }
 
 // joinChannelLocked makes c a member of a channel.
@@ -39,7 +61,7 @@ func (c *conn) joinChannelLocked(cmd command) error {
 	}
 	return c.joinLocked(&pendingJoin{
 		targets: []address.Target{target},
-		request: cmd,
+		request: cmd.bare(),
 		answer:  channelFrame("channel_joined", cmd.id, channel),
 	})
 }
@@ -75,7 +97,7 @@ func (c *conn) subscribeLocked(cmd command) error {
 	return c.joinLocked(&pendingJoin{
 		targets: targets,
 		types:   types,
-		request: cmd,
+		request: cmd.bare(),
 		answer:  typesFrame(cmd.id, types),
 	})
 }
@@ -128,9 +150,12 @@ func (c *conn) admitTargets(targets []address.Target) error {
 // once or when the interest is live. Either all are joined or none.
 func (c *conn) joinLocked(p *pendingJoin) error {
 	l := c.loop
+	if err := c.admitWaiting(); err != nil {
+		return err
+	}
 	for _, earlier := range slices.Backward(c.pending) {
 		if len(earlier.then) > 0 && slices.ContainsFunc(p.targets, earlier.joins) {
-			earlier.then = append(earlier.then, p.request)
+			earlier.then = append(earlier.then, deferred{p.request, func() error { return c.joinLocked(p) }})
 			return nil
 		}
 	}
@@ -186,11 +211,11 @@ func (c *conn) finishJoinLocked(p *pendingJoin) {
 		c.addTypes(p.types)
 		c.sendLocked(p.answer)
 	}
-	for _, cmd := range p.then {
+	for _, next := range p.then {
 		if c.state != stateOpen {
 			return
 		}
-		if err := c.answerLocked(cmd, c.dispatchLocked(cmd)); err != nil {
+		if err := c.answerLocked(next.request, next.do()); err != nil {
 			c.failLocked(err)
 		}
 	}
@@ -217,11 +242,18 @@ func (c *conn) leaveChannelLocked(cmd command) error {
 	if err != nil {
 		return err
 	}
+	return c.leaveLocked(cmd.bare(), channel)
+}
+
+func (c *conn) leaveLocked(request command, channel address.Channel) error {
 	target, err := address.ChannelTarget(c.principal.Tenant, channel)
 	if err == nil {
 		for _, p := range slices.Backward(c.pending) {
 			if p.joins(target) {
-				p.then = append(p.then, cmd)
+				if err := c.admitWaiting(); err != nil {
+					return err
+				}
+				p.then = append(p.then, deferred{request, func() error { return c.leaveLocked(request, channel) }})
 				return nil
 			}
 		}
@@ -229,6 +261,6 @@ func (c *conn) leaveChannelLocked(cmd command) error {
 			c.loop.releaseLocked(target, last)
 		}
 	}
-	c.sendLocked(channelFrame("channel_left", cmd.id, channel))
+	c.sendLocked(channelFrame("channel_left", request.id, channel))
 	return nil
 }

@@ -8,7 +8,12 @@ import "time"
 const (
 	excessGap   = time.Second
 	excessLimit = 5 * time.Second
+	// unitBytes is how much of a message costs as much as a small message.
+	unitBytes = 64 << 10
 )
+
+// units returns what a message of n bytes costs.
+func units(n int) int { return 1 + n/unitBytes }
 
 // rate is what the limiters of all connections share.
 type rate struct {
@@ -32,10 +37,11 @@ type limiter struct {
 	excessSince, lastRefused time.Duration
 }
 
-// allow takes one message at now.
-func (l *limiter) allow(r rate, now time.Duration) bool {
-	due := max(l.due, now) + r.interval
-	if due-now <= r.burst {
+// allow takes a message of so many units at now. One that is larger than the
+// burst is allowed when nothing is owed.
+func (l *limiter) allow(r rate, now time.Duration, units int) bool {
+	due := max(l.due, now) + r.interval*time.Duration(units)
+	if due-now <= r.burst || l.due <= now {
 		l.due = due
 		return true
 	}
@@ -45,6 +51,10 @@ func (l *limiter) allow(r rate, now time.Duration) bool {
 	l.lastRefused = max(now, 1)
 	return false
 }
+
+// charge takes more units for a message that was allowed: it has turned out to
+// be larger.
+func (l *limiter) charge(r rate, units int) { l.due += r.interval * time.Duration(max(0, units)) }
 
 // flooding reports whether the present excess has gone on for too long.
 func (l *limiter) flooding() bool { return l.lastRefused-l.excessSince >= excessLimit }

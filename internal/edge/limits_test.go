@@ -26,7 +26,7 @@ func TestLimiterIsATokenBucket(t *testing.T) {
 			if want {
 				tokens--
 			}
-			if got := l.allow(shared, now); got != want {
+			if got := l.allow(shared, now, 1); got != want {
 				t.Fatalf("seed %d at %s: got %v with %g tokens", seed, now, got, tokens)
 			}
 			now += time.Duration(r.Int64N(25)) * time.Millisecond
@@ -58,7 +58,7 @@ func TestLimiterFloods(t *testing.T) {
 			shared := newRate(2, 2)
 			flooded := time.Duration(0)
 			for now, n := time.Duration(0), 1; now < time.Minute; n++ {
-				if !l.allow(shared, now) && l.flooding() {
+				if !l.allow(shared, now, 1) && l.flooding() {
 					flooded = now
 					break
 				}

@@ -46,8 +46,11 @@ type loop struct {
 	driver poll.Driver
 	kick   chan struct{} // capacity 1
 	stop   chan struct{}
-	// onMessage is handleLocked as a value, made once so that feeding a parser
-	// allocates nothing.
+	// onOpen says the first words to a connection, and onMessage takes what the
+	// current one sends: greetLocked and handleLocked, unless NewEchoServer set
+	// others before the first connection. Values that are made once: feeding a
+	// parser allocates nothing.
+	onOpen    func(*conn)
 	onMessage func(frame.Message) error
 	// limits hold the clients of this loop, deflateLimits those that have
 	// negotiated permessage-deflate.
@@ -92,6 +95,7 @@ func newLoop(h *Hub, index int) (*loop, error) {
 	}
 	l.deflateLimits = l.limits
 	l.deflateLimits.Inflater = frame.NewInflater()
+	l.onOpen = (*conn).greetLocked
 	l.onMessage = l.handleLocked
 	driver, err := h.opts.NewDriver(&l.mu)
 	if err != nil {

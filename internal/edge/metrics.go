@@ -26,6 +26,7 @@ const (
 	refuseInternal     = "internal"
 	refuseTLS          = "tls"
 	refuseMemory       = "memory"
+	refuseHTTPBusy     = "http_busy"
 )
 
 type metrics struct {

@@ -18,6 +18,14 @@ const (
 	goodbyeDrain = 64 << 10
 )
 
+// cutShort is sayGoodbye without the wait.
+func cutShort(nc net.Conn, code ws.StatusCode) {
+	if nc.SetDeadline(time.Now().Add(busyTimeout)) == nil {
+		_, _ = nc.Write(frame.Close(code, closeReason(code)).Bytes()) // as far as it goes
+	}
+	_ = nc.Close()
+}
+
 // sayGoodbye closes an upgraded socket that belongs to no loop, with a close
 // frame, as browsers can't read an HTTP status. It blocks for at most
 // goodbyeTimeout.

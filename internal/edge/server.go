@@ -26,10 +26,6 @@ const roleAdmin = "admin"
 // tlsTimeout bounds the TLS handshake where no other time is set.
 const tlsTimeout = 5 * time.Second
 
-// maxHandshakes bounds the sockets that are not connections yet. One more is
-// closed at once.
-const maxHandshakes = 4096
-
 // Verifier checks tokens. Safe for concurrent use.
 type Verifier interface {
 	// Verify returns who the token speaks for. The error wraps
@@ -63,7 +59,6 @@ type Server struct {
 	passed    *passedConns
 	failures  *failureLimiter
 	verifying chan struct{} // bounds token checks at once
-	starting  chan struct{} // bounds handshakes at once
 	now       chan struct{} // closed by CloseNow
 	nowOnce   sync.Once
 
@@ -72,7 +67,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener
-	early     map[net.Conn]struct{} // sockets in their handshake
+	early     earlySockets
 	draining  bool
 }
 
@@ -86,9 +81,7 @@ func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error
 		passed:    newPassedConns(),
 		failures:  newFailureLimiter(),
 		verifying: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
-		starting:  make(chan struct{}, maxHandshakes),
 		now:       make(chan struct{}),
-		early:     make(map[net.Conn]struct{}),
 	}
 	o := h.opts.Handshake
 	o.Compression = h.compressor != nil
@@ -105,7 +98,11 @@ func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.passed.state,
 	}
+	// One request each: the next one may be an upgrade, which is not for this
+	// server, and an idle connection would hold a place.
+	s.http.SetKeepAlivesEnabled(false)
 	s.serving.Go(func() {
 		// It ends when Drain closes it.
 		if err := s.http.Serve(s.passed); !errors.Is(err, http.ErrServerClosed) {
@@ -148,30 +145,24 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // accept starts the handshake of nc in a goroutine that Drain waits for.
 func (s *Server) accept(nc net.Conn) {
-	select {
-	case s.starting <- struct{}{}:
-	default:
-		s.hub.metrics.refused(refuseBusy)
-		_ = nc.Close()
-		return
-	}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		<-s.starting
 		s.hub.metrics.refused(refuseDraining)
 		_ = nc.Close()
 		return
 	}
-	s.early[nc] = struct{}{}
+	evicted := s.early.add(nc)
 	s.inFlight.Add(1)
 	s.mu.Unlock()
+	if evicted {
+		s.hub.metrics.refused(refuseBusy)
+	}
 	go func() {
 		defer s.inFlight.Done()
-		defer func() { <-s.starting }()
 		s.welcome(nc)
 		s.mu.Lock()
-		delete(s.early, nc)
+		s.early.remove(nc)
 		s.mu.Unlock()
 	}()
 }
@@ -188,7 +179,9 @@ func (s *Server) welcome(nc net.Conn) {
 	var pass *handshake.Passthrough
 	switch {
 	case errors.As(err, &pass):
-		s.passed.offer(pass.Conn)
+		if !s.passed.offer(pass.Conn) {
+			s.hub.metrics.refused(refuseHTTPBusy)
+		}
 		return
 	case err != nil: // answered by the handshake, or the peer is gone
 		_ = nc.Close()
@@ -196,9 +189,8 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 	code, p := s.identify(up)
 	if p == nil {
-		s.failures.record(nc.RemoteAddr(), time.Now())
 		s.hub.metrics.tokenRefused(code)
-		sayGoodbye(nc, code)
+		s.turnAway(nc, code)
 		return
 	}
 	err = s.hub.attach(nc, up, p)
@@ -212,6 +204,24 @@ func (s *Server) welcome(nc net.Conn) {
 		s.hub.metrics.refused(refuseInternal)
 		sayGoodbye(nc, ws.StatusInternalServerError)
 	}
+}
+
+// turnAway closes nc for its token. An address that keeps trying bad ones gets
+// the close frame and no more; good tokens from there are as good as ever, for
+// an address may be a whole office's, or a load balancer's.
+func (s *Server) turnAway(nc net.Conn, code ws.StatusCode) {
+	if code != closeTokenInvalid {
+		sayGoodbye(nc, code)
+		return
+	}
+	now := time.Now()
+	if s.failures.blocked(nc.RemoteAddr(), now) {
+		s.hub.metrics.refused(refuseAuthFailures)
+		cutShort(nc, code)
+		return
+	}
+	s.failures.record(nc.RemoteAddr(), now)
+	sayGoodbye(nc, code)
 }
 
 // secure does the TLS handshake, if there is to be one. The connection that
@@ -249,7 +259,7 @@ func (s *Server) identify(up *handshake.Upgraded) (ws.StatusCode, *auth.Principa
 }
 
 // admit is asked before an upgrade is answered.
-func (s *Server) admit(remote net.Addr) *handshake.Refusal {
+func (s *Server) admit(net.Addr) *handshake.Refusal {
 	switch {
 	case s.isDraining():
 		return s.refuse(refuseDraining, http.StatusServiceUnavailable, time.Second)
@@ -259,8 +269,6 @@ func (s *Server) admit(remote net.Addr) *handshake.Refusal {
 		return s.refuse(refuseMemory, http.StatusServiceUnavailable, 5*time.Second)
 	case s.hub.opts.MaxConnections > 0 && s.hub.connections.Load() >= int64(s.hub.opts.MaxConnections):
 		return s.refuse(refuseFull, http.StatusServiceUnavailable, 10*time.Second)
-	case s.failures.blocked(remote, time.Now()):
-		return s.refuse(refuseAuthFailures, http.StatusTooManyRequests, 10*time.Second)
 	default:
 		return nil
 	}
@@ -317,7 +325,5 @@ func (s *Server) CloseNow() { s.nowOnce.Do(func() { close(s.now) }) }
 func (s *Server) cutEarly() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for nc := range s.early {
-		_ = nc.Close()
-	}
+	s.early.closeAll()
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/aegisx/pushd/internal/auth"
+	"github.com/gobwas/ws"
+
 	"github.com/aegisx/pushd/internal/edge"
 	"github.com/aegisx/pushd/internal/edge/poll"
 	"github.com/aegisx/pushd/test/harness"
@@ -24,8 +26,8 @@ import (
 
 func mustAddrPort(s string) netip.AddrPort { return must(netip.ParseAddrPort(s)) }
 
-// TestFallback: what is not for a WebSocket path goes to the HTTP handler, with
-// keep-alive and all.
+// TestFallback: what is not for a WebSocket path goes to the HTTP handler, one
+// request for each socket.
 func TestFallback(t *testing.T) {
 	onEachDriver(t, nil, func(t *testing.T, e *env) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -40,14 +42,13 @@ func TestFallback(t *testing.T) {
 			}
 		}
 		request := "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-		last := "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-		if got := strings.Count(e.exchange(t, request+request+last), "200 OK"); got != 3 {
-			t.Errorf("%d of 3 pipelined requests were answered", got)
+		if got := strings.Count(e.exchange(t, request+request), "200 OK"); got != 1 {
+			t.Errorf("%d of 2 pipelined requests were answered, want the first", got)
 		}
 		if got := e.hub.Totals().Connections; got != 0 {
 			t.Errorf("%d connections", got)
 		}
-		// A kept-alive connection does not hold up the drain.
+		// A client that keeps its side open does not hold up the drain.
 		idle := must(net.Dial("tcp", e.addr))
 		defer idle.Close()
 		if _, err := io.WriteString(idle, request); err != nil {
@@ -109,13 +110,14 @@ func TestRefusedByTheNode(t *testing.T) {
 	})
 }
 
-// TestFailuresPerAddress: an address that keeps failing to authenticate gets
-// 429, good token or not; another one does not notice.
+// TestFailuresPerAddress: an address that keeps trying bad tokens gets the close
+// frame and no patience; good tokens from there, and others, do not notice.
 func TestFailuresPerAddress(t *testing.T) {
 	onEachDriver(t, nil, func(t *testing.T, e *env) {
 		ln := newChanListener()
 		e.serve(t, ln)
-		try := func(remote, token string) string {
+		// try returns the first frame that the server sends.
+		try := func(remote, token string) ws.Frame {
 			conn := ln.pipe(remote)
 			defer conn.Close()
 			if _, err := io.WriteString(conn, rawHead("/ws", token)); err != nil {
@@ -123,35 +125,38 @@ func TestFailuresPerAddress(t *testing.T) {
 			}
 			r := bufio.NewReader(conn)
 			answer, err := http.ReadResponse(r, nil)
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("got %v, %v", answer, err)
 			}
-			if answer.StatusCode == http.StatusSwitchingProtocols {
-				must(r.ReadByte()) // who goes before has not failed
-			}
-			return answer.Status
+			return must(ws.ReadFrame(r))
 		}
+		refused := func() float64 { return e.metric(t, "pushd_edge_refused_total", "auth_failures") }
 		// A failure counts for a tenth of a second, 100 are allowed at once.
 		failures := 0
-		for ; failures < 400 && strings.HasPrefix(try("192.0.2.1:1", "bad"), "101"); failures++ {
+		for ; failures < 400 && refused() == 0; failures++ {
+			f := try("192.0.2.1:1", "bad")
+			if code, _ := ws.ParseCloseFrameData(f.Payload); code != 4201 {
+				t.Fatalf("failure %d: %d", failures, code)
+			}
 			eventually(t, func() error {
 				return wantEqual(e.metric(t, "pushd_edge_tokens_refused_total", "4201"), float64(failures+1))
 			})
 		}
-		if failures < 100 || failures == 400 {
-			t.Fatalf("blocked after %d failures", failures)
+		if failures <= 100 || failures == 400 {
+			t.Fatalf("cut short after %d failures", failures)
 		}
 		good := token(t, who{})
-		if status := try("192.0.2.1:2", good); !strings.HasPrefix(status, "429") {
-			t.Errorf("blocked address: %s", status)
+		for _, remote := range []string{"192.0.2.1:2", "192.0.2.2:1"} {
+			if f := try(remote, good); !strings.Contains(string(f.Payload), `"connection"`) {
+				t.Errorf("good token from %s: %q", remote, f.Payload)
+			}
 		}
-		if status := try("192.0.2.2:1", good); !strings.HasPrefix(status, "101") {
-			t.Errorf("other address: %s", status)
+		// What is merely too old, or not enough, is no attack.
+		before := refused()
+		old := token(t, who{expires: time.Now().Add(-time.Hour)})
+		if code, _ := ws.ParseCloseFrameData(try("192.0.2.1:3", old).Payload); code != 4200 || refused() != before {
+			t.Errorf("expired token: %d, %g refused", code, refused()-before)
 		}
-		if got := e.metric(t, "pushd_edge_refused_total", "auth_failures"); got != 2 {
-			t.Errorf("counted %g", got)
-		}
-		e.dial(t, who{}) // loopback
 	})
 }
 
@@ -177,9 +182,9 @@ func TestAcceptErrors(t *testing.T) {
 	}
 }
 
-// TestHandshakeFlood: sockets that send nothing are bounded in number; one more
-// is closed at once. They are gone after the handshake timeout, and then there
-// is room again.
+// TestHandshakeFlood: sockets that send nothing are bounded in number; for one
+// more the oldest is closed, so that who has something to say gets in at once.
+// All are gone after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
 	const most = 4096
 	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 3 * time.Second })
@@ -192,8 +197,15 @@ func TestHandshakeFlood(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > most+100 {
 		t.Errorf("%d goroutines", n)
 	}
-	if _, err := ln.pipe("192.0.2.1:1").Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("one too many: %v", err)
+	late := ln.pipe("192.0.2.2:1")
+	if _, err := io.WriteString(late, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(late); err != nil || !strings.Contains(string(text), "200 OK") {
+		t.Errorf("one more: %q, %v", text, err)
+	}
+	if _, err := conns[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the oldest: %v", err)
 	}
 	if got := e.metric(t, "pushd_edge_refused_total", "busy"); got != 1 {
 		t.Errorf("counted %g", got)
@@ -304,5 +316,17 @@ func TestDefaultsAreValidOnLargeMachines(t *testing.T) {
 		if err := o.Validate(); err != nil {
 			t.Errorf("%d CPUs: %v", cpus, err)
 		}
+	}
+}
+
+// TestOneRequestPerSocket: the next one could be an upgrade, which only a fresh
+// socket can be.
+func TestOneRequestPerSocket(t *testing.T) {
+	e := newEnv(t, nil)
+	conn := must(net.Dial("tcp", e.addr))
+	defer conn.Close()
+	must(io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+	if text := string(must(io.ReadAll(conn))); !strings.Contains(text, "200 OK") || !strings.Contains(text, "Connection: close") {
+		t.Errorf("got %q", text)
 	}
 }

@@ -46,11 +46,11 @@ func (l *loop) handleLocked(m frame.Message) error {
 	c := l.current
 	switch m.Op {
 	case ws.OpText:
-		return c.textLocked(m.Payload)
+		return c.textLocked(m)
 	case ws.OpBinary:
 		return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "binary messages are not supported"}
 	case ws.OpPing:
-		if c.limiter.allow(l.hub.rate, l.clock) {
+		if c.limiter.allow(l.hub.rate, l.clock, 1) {
 			c.sendLocked(frame.Pong(m.Payload))
 		} else if c.limiter.flooding() {
 			return &closeFault{closeRateLimited}
@@ -74,19 +74,32 @@ func closeAnswer(payload []byte) ws.StatusCode {
 	return ws.StatusCode(binary.BigEndian.Uint16(payload))
 }
 
-// textLocked takes one command.
-func (c *conn) textLocked(text []byte) error {
+// maxEchoed bounds the refused messages that are read only for their id.
+const maxEchoed = 1 << 10
+
+// textLocked takes one command. What is over the rate is not even inflated: it
+// must cost less to refuse than to send.
+func (c *conn) textLocked(m frame.Message) error {
 	l := c.loop
 	l.messagesIn++
-	if !c.limiter.allow(l.hub.rate, l.clock) {
+	paid := units(len(m.Payload))
+	if !c.limiter.allow(l.hub.rate, l.clock, paid) {
 		if c.limiter.flooding() {
 			return &closeFault{closeRateLimited}
 		}
-		cmd, _ := parseCommand(text)
+		var cmd command
+		if !m.Compressed() && len(m.Payload) <= maxEchoed {
+			cmd, _ = parseCommand(m.Payload)
+		}
 		c.refuseLocked(cmd, &fault{codeRateLimited, textRateLimited})
 		return c.stateErr()
 	}
-	cmd, err := parseCommand(text)
+	m, err := m.Inflated()
+	if err != nil {
+		return err //nolint:wrapcheck // Its code closes the connection.
+	}
+	c.limiter.charge(l.hub.rate, units(len(m.Payload))-paid)
+	cmd, err := parseCommand(m.Payload)
 	if err == nil {
 		err = c.dispatchLocked(cmd)
 	}

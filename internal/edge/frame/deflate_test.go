@@ -140,8 +140,9 @@ func feedAll(p *frame.Parser, wire []byte, step int) (got []string, err error) {
 	for len(wire) > 0 && err == nil {
 		n := min(step, len(wire))
 		err = p.Feed(wire[:n], func(m frame.Message) error {
+			m, err := m.Inflated()
 			got = append(got, string(m.Payload))
-			return nil
+			return err
 		})
 		wire = wire[n:]
 	}
@@ -222,7 +223,10 @@ func TestBombCostsItsLimit(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	p := frame.NewParser(l)
-	err := p.Feed(wire, func(frame.Message) error { return nil })
+	err := p.Feed(wire, func(m frame.Message) error {
+		_, err := m.Inflated()
+		return err
+	})
 	runtime.ReadMemStats(&after)
 	var broken *frame.Error
 	if !errors.As(err, &broken) || broken.Code != ws.StatusMessageTooBig {

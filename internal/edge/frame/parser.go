@@ -11,8 +11,32 @@ import (
 // that hands it over.
 type Message struct {
 	// Op is text, binary, close, ping or pong.
-	Op      ws.OpCode
+	Op ws.OpCode
+	// Payload is as it came: Inflated makes sense of a compressed one.
 	Payload []byte
+	// compressed is nil unless Payload is compressed.
+	compressed *Limits
+}
+
+// Compressed reports whether the payload is.
+func (m Message) Compressed() bool { return m.compressed != nil }
+
+// Inflated returns m with its payload as the client meant it, valid until the
+// next call or the end of the call that handed m over. Whoever is given m
+// decides whether it is worth the work. The error is an *Error.
+func (m Message) Inflated() (Message, error) {
+	l := m.compressed
+	if l == nil {
+		return m, nil
+	}
+	payload, err := l.Inflater.inflate(m.Payload, l.MaxMessage)
+	if err != nil {
+		return Message{}, err
+	}
+	if m.Op == ws.OpText && !utf8.Valid(payload) {
+		return Message{}, badText("text is not UTF-8")
+	}
+	return Message{Op: m.Op, Payload: payload}, nil
 }
 
 // Limits bound what a client may send.
@@ -159,10 +183,7 @@ func (p *Parser) begin(h header, data []byte, on func(Message) error) (int, erro
 // way.
 func (p *Parser) deliver(op ws.OpCode, compressed bool, payload []byte, on func(Message) error) error {
 	if compressed {
-		var err error
-		if payload, err = p.limits.Inflater.inflate(payload, p.limits.MaxMessage); err != nil {
-			return err
-		}
+		return on(Message{Op: op, Payload: payload, compressed: p.limits})
 	}
 	switch op {
 	case ws.OpText:
@@ -175,7 +196,7 @@ func (p *Parser) deliver(op ws.OpCode, compressed bool, payload []byte, on func(
 		}
 		p.end(nil)
 	}
-	return on(Message{op, payload})
+	return on(Message{Op: op, Payload: payload})
 }
 
 // take keeps what data holds of the payload of the current frame, and finishes
@@ -221,7 +242,7 @@ func (p *Parser) finish(on func(Message) error) error {
 		return badText("text is not UTF-8")
 	}
 	p.side = nil
-	return on(Message{s.op, s.message})
+	return on(Message{Op: s.op, Payload: s.message})
 }
 
 // grow makes room for something incomplete.

@@ -14,6 +14,8 @@ const (
 	// recordBytes is what goes into one TLS record at most (RFC 8446 section
 	// 5.1); more frames than one are gathered for it.
 	recordBytes = 16 << 10
+	// maxUnsent bounds what is encrypted and refused by the kernel, in bytes.
+	maxUnsent = 256 << 10
 	// recordsAtOnce bounds what is read of one socket before others have their
 	// turn.
 	recordsAtOnce = 4
@@ -65,6 +67,9 @@ func (d descriptor) Read(p []byte) (int, error) {
 	}
 }
 
+// errFlooded ends a peer that makes TLS answer without reading the answers.
+var errFlooded = errors.New("too much is unsent")
+
 // tlsTransport is the tlsSocket as crypto/tls sees it.
 type tlsTransport struct {
 	descriptor
@@ -78,6 +83,11 @@ func (t tlsTransport) Write(p []byte) (int, error) {
 		return 0, s.broken
 	}
 	if len(s.unsent) > 0 {
+		if len(s.unsent)+len(p) > maxUnsent {
+			// A peer can make TLS itself answer, and not read the answers.
+			s.broken = errFlooded
+			return 0, s.broken
+		}
 		s.unsent = append(s.unsent, p...)
 		return len(p), nil
 	}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/aegisx/pushd/internal/bench"
+)
+
+// errInterrupted says that a bench was interrupted twice.
+var errInterrupted = errors.New("interrupted")
+
+func newBenchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Put load on a pushd and measure it",
+		Long: `Put load on a pushd and measure it from outside.
+
+  connect   how many clients a second connect, authenticate and join
+  fanout    each message to all clients, by one call
+  unicast   each message to one client at random, by a call each
+  notify    calls for users who need not be connected: the Control API alone
+
+Closed loop, the default: --in-flight messages are under way at once, and the
+next follows when one has reached all its receivers. It finds the most that the
+server can do. Open loop, with --rate: messages are due at fixed times, whatever
+became of those before. It finds how long messages take at that load. All times
+are measured from when a message was due, so that a server that stalls is
+charged for everything that had to wait.
+
+Every message is numbered. It is a failure, with exit code 1, when one does not
+arrive, arrives twice, or when the server closes a connection.
+
+Clients are users bench-0, bench-1 and so on of --tenant, and members of its
+channel "bench"; nobody else gets a message. Run one bench per tenant at a time.
+Their tokens are signed with --secret-file, which must be a secret of the server.
+The load comes from this machine: where the server runs here too, they share its
+processors. TLS is not spoken.
+
+Off this machine nothing is loaded without --allow-remote.
+
+The first interrupt ends a bench early: what is under way is waited for, and the
+result tells of the part. The second ends it at once.
+
+With --output json the result is one line, an object:
+
+  scenario, tenant         what was run; url and server where they were loaded
+  started                  when, RFC 3339
+  result                   options and figures:
+    clients, in_flight, payload_bytes, rate, users, held_seconds
+    seconds                how long it took, until the last has arrived
+    messages, deliveries, calls, and each of them …_per_second; per_second for connect
+    latency_micros         p50, p90, p99, p999 and max: until connected or received
+    call_micros            the same: until the call returned
+    cpu_micros             with --pid: the server's CPU time per connection, delivery or call
+    stopped                true when it was interrupted
+
+What does not apply is left out, or 0.`,
+		Example: `  pushd bench connect --secret-file secret.txt --clients 1000
+  pushd bench fanout --secret-file secret.txt --clients 1000 --rate 20
+  pushd bench unicast --secret-file secret.txt --output json
+  pushd bench notify --rate 500 --duration 30s`,
+	}
+	requireSubcommand(cmd)
+	cmd.AddCommand(newBenchConnectCommand(), newBenchFanoutCommand(), newBenchUnicastCommand(), newBenchNotifyCommand())
+	return cmd
+}
+
+// benchRun is one scenario, ready to be run.
+type benchRun struct {
+	name string
+	// plan says what it will do.
+	plan string
+	// clients is how many it connects.
+	clients int
+	// calls says that it calls the Control API.
+	calls bool
+	// lasts is how long its clients stay, at most, beside the time to connect.
+	lasts time.Duration
+	// validate reports options that are out of bounds.
+	validate func() error
+	measure  func(ctx context.Context, s bench.Server, w benchWatch) (benchResult, error)
+}
+
+// benchWatch is how a scenario and the one who watches it reach each other.
+type benchWatch struct {
+	// stop is closed to end the scenario early.
+	stop <-chan struct{}
+	// show takes the progress; nil where nobody looks on.
+	show func(bench.Progress)
+}
+
+// benchFlags are what all bench commands share.
+type benchFlags struct {
+	target  benchTarget
+	clients int
+	// inFlight is how many connects, messages or calls are under way at once.
+	inFlight int
+	output   outputFormat
+}
+
+// run runs a scenario and prints its result.
+func (f *benchFlags) run(cmd *cobra.Command, r benchRun) error {
+	if err := r.validate(); err != nil {
+		return &usageError{err}
+	}
+	soft, now, release := watchSignals(cmd.Context())
+	defer release()
+	if err := f.target.check(soft, r); err != nil {
+		return err
+	}
+	report := benchReport{Scenario: r.name, Tenant: f.target.tenant, Started: time.Now()}
+	if r.clients > 0 {
+		report.URL = f.target.url
+	}
+	if r.calls {
+		report.Server = f.target.client.Server
+	}
+	errOut := cmd.ErrOrStderr()
+	if _, err := fmt.Fprintf(errOut, "loading %s: %s\n", printable(strings.Join(report.targets(), " and ")), r.plan); err != nil {
+		return fmt.Errorf("print the plan: %w", err)
+	}
+
+	w := benchWatch{stop: soft.Done()}
+	var line *bench.Line
+	if isTerminal(errOut) {
+		line = &bench.Line{W: errOut, Title: r.name}
+		w.show = line.Show
+	}
+	hard, finish := atOnce(cmd.Context(), now)
+	defer finish()
+	err := f.target.open(hard, r, func(s *bench.Pushd) (err error) {
+		report.Result, err = r.measure(hard, s, w)
+		return err
+	})
+	if line != nil {
+		line.Clear()
+	}
+	if err != nil {
+		return f.target.explain(err)
+	}
+	return report.write(cmd.OutOrStdout(), f.output)
+}
+
+// atOnce returns a context that ends when now is closed, and no sooner: the
+// end of parent is a wish to stop in order. Call finish once.
+func atOnce(parent context.Context, now <-chan struct{}) (ctx context.Context, finish func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
+	var watcher sync.WaitGroup // ends with ctx
+	watcher.Go(func() {
+		select {
+		case <-now:
+			cancel(errInterrupted)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		watcher.Wait()
+	}
+}
+
+// trafficFlags are what the commands share that send messages.
+type trafficFlags struct {
+	benchFlags
+	payload          int
+	rate             float64
+	warmup, duration time.Duration
+}
+
+// addTo declares the flags, with the defaults that differ.
+func (f *trafficFlags) addTo(fs *pflag.FlagSet, clients, inFlight int) {
+	fs.SortFlags = false
+	fs.IntVar(&f.clients, "clients", clients, "connections that are made first")
+	fs.Float64Var(&f.rate, "rate", 0, "messages that are due in a second, open loop; 0: closed loop")
+	fs.IntVar(&f.inFlight, "in-flight", inFlight, "messages under way at once; with --rate: calls under way at once")
+	fs.IntVar(&f.payload, "payload", 128, "size of a message, in bytes of JSON")
+	fs.DurationVar(&f.duration, "duration", 5*time.Second, "how long messages flow while they are measured")
+	fs.DurationVar(&f.warmup, "warmup", 500*time.Millisecond, "how long they flow before that")
+	f.target.addClientFlags(fs)
+	f.target.addCallFlags(fs)
+	f.target.addCommonFlags(fs)
+	addOutputFlag(fs, &f.output)
+}
+
+func (f *trafficFlags) options() bench.TrafficOptions {
+	return bench.TrafficOptions{
+		Clients: f.clients, PayloadBytes: f.payload, Rate: f.rate, InFlight: f.inFlight,
+		Warmup: f.warmup, Duration: f.duration,
+	}
+}
+
+// scenario returns a run with what follows from the flags; what says what is
+// sent to whom.
+func (f *trafficFlags) scenario(name, what string) benchRun {
+	load := fmt.Sprintf("%d under way at once", f.inFlight)
+	if f.rate > 0 {
+		load = fmt.Sprintf("%g due in a second", f.rate)
+	}
+	plan := fmt.Sprintf("%s, %d bytes each, %s, for %s", what, f.payload, load, shortDuration(f.duration))
+	if f.warmup > 0 {
+		plan += " after " + shortDuration(f.warmup) + " of warm-up"
+	}
+	return benchRun{
+		name: name, plan: plan, clients: f.clients, calls: true, lasts: f.warmup + f.duration,
+		validate: func() error { return f.options().Validate() },
+	}
+}

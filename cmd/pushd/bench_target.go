@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/bench"
+)
+
+// connectAllowance is added to the life of tokens, for the time until all
+// clients are connected and the last message has arrived.
+const connectAllowance = time.Hour
+
+// benchTarget says which pushd is loaded, and in whose name.
+type benchTarget struct {
+	client           client
+	url              string
+	secret           tokenSecret
+	tenant           string
+	audience, issuer string
+	pid              int
+	allowRemote      bool
+}
+
+// addClientFlags declares what connections need.
+func (t *benchTarget) addClientFlags(fs *pflag.FlagSet) {
+	addURLFlag(fs, &t.url)
+	t.secret.addTo(fs, "HMAC secret of the server, which signs the clients' tokens")
+	fs.StringVar(&t.audience, "audience", "", `"aud" of the tokens`)
+	fs.StringVar(&t.issuer, "issuer", "", `"iss" of the tokens`)
+}
+
+// addCallFlags declares what calls need.
+func (t *benchTarget) addCallFlags(fs *pflag.FlagSet) { t.client.addAddressTo(fs) }
+
+func (t *benchTarget) addCommonFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&t.tenant, "tenant", "bench", "tenant of the users")
+	fs.IntVar(&t.pid, "pid", 0, "process of a server on this machine, whose CPU time is measured; Linux only")
+	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server that is not on this machine")
+}
+
+// check refuses what can't or must not be loaded.
+func (t *benchTarget) check(ctx context.Context, r benchRun) error {
+	if _, err := address.ParseTenantID(t.tenant); err != nil {
+		return usagef("--tenant: %w", err)
+	}
+	if t.pid < 0 {
+		return usagef("--pid must not be negative, not %d", t.pid)
+	}
+	if _, err := (bench.Process{PID: t.pid}).CPU(); err != nil {
+		return usagef("--pid: %w", err)
+	}
+	if r.clients > 0 {
+		if err := t.checkURL(ctx); err != nil {
+			return err
+		}
+	}
+	if r.calls {
+		return t.requireLocal(ctx, "server", t.client.Server, serverHost(t.client.Server))
+	}
+	return nil
+}
+
+func (t *benchTarget) checkURL(ctx context.Context) error {
+	u, err := url.Parse(t.url)
+	switch {
+	case err != nil:
+		return usagef("--url: %w", err)
+	case u.Scheme != "ws":
+		return usagef("--url must begin with ws://: TLS would measure this side of it too")
+	case u.Hostname() == "":
+		return usagef("--url %s has no host", t.url)
+	}
+	key, err := t.secret.read()
+	switch {
+	case err != nil:
+		return err
+	case !key.isSet():
+		return usagef("a secret is missing: give --secret-file, the one that the server has as --jwt-secret-file")
+	}
+	return t.requireLocal(ctx, "url", t.url, u.Hostname())
+}
+
+// requireLocal refuses a host that is not this machine, unless that is allowed.
+// Load on others by mistake is worse than one more flag.
+func (t *benchTarget) requireLocal(ctx context.Context, flag, value, host string) error {
+	if t.allowRemote {
+		return nil
+	}
+	local, err := isLocal(ctx, host)
+	if err != nil {
+		return fmt.Errorf("--%s %s: %w", flag, value, err)
+	}
+	if !local {
+		return usagef("--%s %s is not this machine: to load it all the same, give --allow-remote", flag, value)
+	}
+	return nil
+}
+
+// serverHost returns the host of a gRPC target. What is in another form than
+// HOST:PORT comes back whole; it is no address and no name of this machine.
+func serverHost(server string) string {
+	host, _, err := net.SplitHostPort(server)
+	if err != nil || strings.Contains(server, "/") {
+		return server
+	}
+	return host
+}
+
+// isLocal reports whether all addresses of a host are this machine's own, by
+// the loopback.
+func isLocal(ctx context.Context, host string) (bool, error) {
+	if host == "" { // as the net package dials it
+		return true, nil
+	}
+	if strings.ContainsAny(host, "/:") && net.ParseIP(host) == nil {
+		return false, nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return false, err
+	}
+	for _, ip := range ips {
+		if ip = ip.Unmap(); !ip.IsLoopback() && !ip.IsUnspecified() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// open calls do with the target of a run.
+func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd) error) error {
+	key, err := t.secret.read()
+	if err != nil {
+		return err
+	}
+	b := bench.Target{
+		Secret: []byte(key.reveal()), Tenant: t.tenant, Audience: t.audience, Issuer: t.issuer,
+		TokenLife: r.lasts + connectAllowance, PID: t.pid,
+	}
+	if r.clients > 0 {
+		b.WebSocket = t.url
+	}
+	with := func(calls grpc.ClientConnInterface) error {
+		s, err := bench.NewPushd(ctx, b, calls)
+		if err != nil {
+			return err
+		}
+		if r.clients > 0 {
+			// What is wrong with the tokens is wrong with the first.
+			if _, err := s.Client(0); err != nil {
+				return &usageError{err}
+			}
+		}
+		return do(s)
+	}
+	if !r.calls {
+		return with(nil)
+	}
+	return t.client.session(func(conn *grpc.ClientConn) error { return with(conn) })
+}
+
+// explain puts the end of a bench into words: what the server said, and what to
+// try.
+func (t *benchTarget) explain(err error) error {
+	var (
+		usage   *usageError
+		refused interface {
+			error
+			GRPCStatus() *status.Status
+		}
+		closed *bench.ClosedError
+	)
+	switch {
+	case errors.As(err, &usage):
+		return err
+	case errors.As(err, &refused):
+		return t.client.explain(refused)
+	case errors.As(err, &closed):
+		text := printable(err.Error()) + ": " + closeMeaning(closed.Code)
+		if closed.Code >= 4200 && closed.Code < 4300 {
+			text += "\n  The tokens are signed with --secret-file: is that a secret of the server? --audience and --issuer must fit too."
+		}
+		return errors.New(text)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w\n  Is pushd serving at %s? Another address is given by --url.", err, t.url) //nolint:staticcheck,revive // A hint for people.
+	default:
+		return errors.New(printable(err.Error()))
+	}
+}
