@@ -25,8 +25,8 @@ const (
 type scale struct {
 	rounds                    int
 	budget                    time.Duration // after which no second round begins
-	few, many                 int // clients of the fan-out
-	users                     int // clients of the unicast
+	few, many                 int           // clients of the fan-out
+	users                     int           // clients of the unicast
 	connects                  int
 	idleLow, idleHigh         int
 	settle                    time.Duration // for the memory to come to rest
