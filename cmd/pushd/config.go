@@ -82,6 +82,8 @@ type limitsConfig struct {
 	MaxChannelsPerConnection int
 	MaxConnectionsPerUser    int
 	MaxConnections           int
+	AcceptRate               float64
+	Lingers                  []string
 	InboundRate              float64
 	InboundBurst             int
 	OutboundQueueBytes       int

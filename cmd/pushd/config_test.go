@@ -188,6 +188,10 @@ func TestRefusals(t *testing.T) {
 		"no handshake time":       {keyed, []string{"--handshake-timeout", "0s"}, "--handshake-timeout"},
 		"short drain":             {keyed, []string{"--drain-timeout", "10ms", "--drain-window", "0s"}, "--drain-timeout"},
 		"window longer than wait": {keyed, []string{"--drain-window", "31s"}, "--drain-window"},
+		"linger without time":     {keyed, []string{"--channel-linger", "a:b"}, "--channel-linger"},
+		"linger too long":         {keyed, []string{"--channel-linger", "a:b=6ms"}, "linger"},
+		"linger pattern":          {keyed, []string{"--channel-linger", "a::b=1ms"}, "--channel-linger"},
+		"accept rate":             {keyed, []string{"--accept-rate", "-1"}, "accept rate"},
 		"window without reserve":  {keyed, []string{"--drain-window", "3900ms", "--drain-timeout", "4s"}, "--drain-window"},
 	} {
 		t.Run(name, func(t *testing.T) {

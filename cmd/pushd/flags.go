@@ -61,6 +61,8 @@ func (c *limitsConfig) addTo(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxChannelsPerConnection, "max-channels-per-connection", d.MaxChannelsPerConnection, "channels that one connection may join")
 	fs.IntVar(&c.MaxConnectionsPerUser, "max-connections-per-user", d.MaxConnectionsPerUser, "connections of one user on this node; the newest is refused")
 	fs.IntVar(&c.MaxConnections, "max-connections", d.MaxConnections, "connections of this node; 0: unlimited")
+	fs.Float64Var(&c.AcceptRate, "accept-rate", d.AcceptRate, "upgrades a second that are let in, as many at once; 0: unlimited")
+	fs.Var(listFlag{&c.Lingers}, "channel-linger", "PATTERN=TIME: messages of such channels may wait so long, at most 5ms, for others to go out with; repeatable")
 	fs.Float64Var(&c.InboundRate, "inbound-rate", d.InboundRate, "messages a second that one connection may send for long")
 	fs.IntVar(&c.InboundBurst, "inbound-burst", d.InboundBurst, "messages that one connection may send at once")
 	fs.IntVar(&c.OutboundQueueBytes, "outbound-queue-bytes", d.OutboundQueueBytes, "what may wait for one connection; over it the connection is closed with 4101")

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/cluster"
 	"github.com/aegisx/pushd/internal/control"
@@ -29,6 +32,7 @@ func (c *config) edgeOptions() edge.Options {
 	o.MaxChannelsPerConnection = l.MaxChannelsPerConnection
 	o.MaxConnectionsPerUser = l.MaxConnectionsPerUser
 	o.MaxConnections = l.MaxConnections
+	o.AcceptRate = l.AcceptRate
 	o.InboundRate = l.InboundRate
 	o.InboundBurst = l.InboundBurst
 	o.OutboundQueueBytes = l.OutboundQueueBytes
@@ -42,8 +46,31 @@ func (c *config) edgeOptions() edge.Options {
 	o.Handshake.AllowOrigins = c.Auth.AllowOrigins
 	o.Handshake.AnyOrigin = c.Dev
 	o.Handshake.CookieName = c.Auth.CookieName
+	// validate has reported what can't be read.
+	o.Lingers, _ = l.lingers()
 	o.Policy = auth.Policy{PublicPublish: c.Auth.PublicPublish}
 	return o
+}
+
+// lingers reads the --channel-linger settings.
+func (l limitsConfig) lingers() ([]edge.Linger, error) {
+	var all []edge.Linger
+	for _, text := range l.Lingers {
+		pattern, delay, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("--channel-linger %q must be PATTERN=TIME", text)
+		}
+		channels, err := address.ParsePattern(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("--channel-linger: %w", err)
+		}
+		d, err := time.ParseDuration(delay)
+		if err != nil {
+			return nil, fmt.Errorf("--channel-linger: %w", err)
+		}
+		all = append(all, edge.Linger{Channels: channels, Delay: d})
+	}
+	return all, nil
 }
 
 // clusterOptions returns the settings of the cluster.

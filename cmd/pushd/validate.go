@@ -33,6 +33,9 @@ func (c *config) validate() error {
 	if _, err := parseLevel(c.Log.Level); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := c.Limits.lingers(); err != nil {
+		errs = append(errs, err)
+	}
 	edgeOptions := c.edgeOptions()
 	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), c.clusterOptions().Validate())
 	return errors.Join(errs...)

@@ -19,18 +19,18 @@ var errConnectionLimit = errors.New("too many connections of this user")
 // attach gives an upgraded socket to its loop. On an error nothing is
 // registered and the caller still owns nc.
 func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) error {
-	c := &conn{id: message.NewID(), principal: p}
-	var err error
-	if c.tenant, err = address.TenantTarget(p.Tenant); err != nil {
+	tenant, err := address.TenantTarget(p.Tenant)
+	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
+	var user address.Target // zero: anonymous
 	if !p.User.IsZero() {
-		if c.user, err = address.UserTarget(p.Tenant, p.User); err != nil {
+		if user, err = address.UserTarget(p.Tenant, p.User); err != nil {
 			return fmt.Errorf("attach: %w", err)
 		}
 	}
-	c.loop = h.loopFor(c.user)
-	l := c.loop
+	l := h.loopFor(user)
+	c := &conn{id: message.NewID(), principal: p, loop: l}
 	c.parser = frame.NewParser(&l.limits)
 	if up.Deflate {
 		c.parser = frame.NewParser(&l.deflateLimits)
@@ -38,20 +38,20 @@ func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !c.user.IsZero() && l.shard.Count(c.user) >= h.opts.MaxConnectionsPerUser {
+	if !user.IsZero() && l.shard.Count(user) >= h.opts.MaxConnectionsPerUser {
 		return errConnectionLimit
 	}
 	if c.socket, err = l.driver.Attach(nc, up.Pipelined, c); err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
-	l.registerLocked(c)
+	l.registerLocked(c, tenant, user)
 	return nil
 }
 
-// registerLocked makes c a member of its tenant, its user and everybody. The
-// client is told once the interest in all of them is live, and nothing is read
+// registerLocked makes c a member of its tenant, its user unless that is zero,
+// and everybody. The client is told once the interest in all of them is live, and nothing is read
 // from it or sent to it before.
-func (l *loop) registerLocked(c *conn) {
+func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 	h := l.hub
 	l.tell(time.Now())
 	c.slot = l.slotLocked(c)
@@ -82,11 +82,11 @@ func (l *loop) registerLocked(c *conn) {
 	}
 	ask(address.AllTarget())
 	c.countedAll = true
-	ask(c.tenant)
-	l.joinLocked(c, c.tenant)
-	if !c.user.IsZero() {
-		ask(c.user)
-		l.joinLocked(c, c.user)
+	ask(tenant)
+	l.joinLocked(c, tenant)
+	if !user.IsZero() {
+		ask(user)
+		l.joinLocked(c, user)
 	}
 	waiting--
 	if waiting == 0 {

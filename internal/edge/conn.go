@@ -6,7 +6,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
 	"github.com/aegisx/pushd/internal/edge/poll"
@@ -39,8 +38,6 @@ type conn struct {
 	slot      uint32
 	principal *auth.Principal
 	socket    poll.Socket
-	// tenant and user are its targets; user is zero when anonymous.
-	tenant, user address.Target
 
 	// guarded by loop.mu
 	state  state

@@ -21,7 +21,10 @@ func (s *Server) spread(ctx context.Context) {
 	steps := max(1, int(s.hub.opts.DrainWindow/drainStep))
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
-	code := closeDrain
+	code := s.drainCode()
+	if code != closeDrain {
+		steps = 0
+	}
 	for step, done := 1, 0; ; step++ {
 		upTo := len(all)
 		if step < steps {
@@ -46,6 +49,16 @@ func (s *Server) spread(ctx context.Context) {
 	s.watchStragglers(ctx)
 }
 
+// drainCode is 4000, or 1001 once CloseNow was called.
+func (s *Server) drainCode() ws.StatusCode {
+	select {
+	case <-s.now:
+		return ws.StatusGoingAway
+	default:
+		return closeDrain
+	}
+}
+
 // watchStragglers closes connections that came late out of their handshake,
 // until none can come any more.
 func (s *Server) watchStragglers(ctx context.Context) {
@@ -63,15 +76,9 @@ func (s *Server) watchStragglers(ctx context.Context) {
 		s.cutEarly()
 		<-settled
 	}
-	code := closeDrain
-	select {
-	case <-s.now:
-		code = ws.StatusGoingAway
-	default:
-	}
 	for _, l := range s.hub.loops {
 		l.mu.Lock()
-		l.closeAllLocked(code)
+		l.closeAllLocked(s.drainCode())
 		l.mu.Unlock()
 	}
 }

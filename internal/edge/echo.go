@@ -54,7 +54,7 @@ func (l *loop) echoLocked(m frame.Message) error {
 	c := l.current
 	m, err := m.Inflated()
 	if err != nil {
-		return err //nolint:wrapcheck // Its code closes the connection.
+		return err
 	}
 	switch m.Op {
 	case ws.OpText:

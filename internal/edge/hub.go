@@ -124,10 +124,24 @@ func (h *Hub) Deliver(m *message.Message) {
 		exclude:          m.Exclude,
 		deadline:         m.Deadline,
 		frame:            frame.Text(m.Payload),
+		linger:           h.linger(m.Target),
 	}
 	for ; mask != 0; mask &= mask - 1 {
 		h.loops[bits.TrailingZeros64(mask)].post(d)
 	}
+}
+
+// linger returns how long a message for t may wait for others.
+func (h *Hub) linger(t address.Target) time.Duration {
+	if len(h.opts.Lingers) == 0 || t.Kind() != address.KindChannel {
+		return 0
+	}
+	for _, l := range h.opts.Lingers {
+		if l.Channels.Match(t.Channel()) {
+			return l.Delay
+		}
+	}
+	return 0
 }
 
 // receivers returns the loops that may hold a receiver of t, as a bit mask.

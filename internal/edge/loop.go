@@ -35,6 +35,8 @@ type delivery struct {
 	notificationType string
 	exclude          message.ID
 	deadline         time.Time
+	// linger is how long it may wait for others.
+	linger time.Duration
 }
 
 // loop owns a share of the connections. Its goroutine drains the inbox and
@@ -45,7 +47,10 @@ type loop struct {
 	index  int
 	driver poll.Driver
 	kick   chan struct{} // capacity 1
-	stop   chan struct{}
+	// later asks for a drain after some time. Capacity 1: who finds it full has
+	// a drain coming that is as soon as its own, or nearly.
+	later chan time.Duration
+	stop  chan struct{}
 	// onOpen says the first words to a connection, and onMessage takes what the
 	// current one sends: greetLocked and handleLocked, unless NewEchoServer set
 	// others before the first connection. Values that are made once: feeding a
@@ -86,6 +91,7 @@ func newLoop(h *Hub, index int) (*loop, error) {
 		hub:   h,
 		index: index,
 		kick:  make(chan struct{}, 1),
+		later: make(chan time.Duration, 1),
 		stop:  make(chan struct{}),
 		shard: registry.NewShard(),
 		limits: frame.Limits{
@@ -109,18 +115,34 @@ func newLoop(h *Hub, index int) (*loop, error) {
 func (l *loop) run() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	linger := time.NewTimer(maxLinger)
+	defer linger.Stop()
+	linger.Stop()
+	waiting := false // linger runs
 	for {
 		select {
 		case <-l.stop:
 			return
 		case <-l.kick:
-			l.mu.Lock()
-			l.drainLocked()
-			l.mu.Unlock()
+			l.drain()
+		case d := <-l.later:
+			if !waiting {
+				waiting = true
+				linger.Reset(d)
+			}
+		case <-linger.C:
+			waiting = false
+			l.drain()
 		case <-ticker.C:
 			l.sweep()
 		}
 	}
+}
+
+func (l *loop) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drainLocked()
 }
 
 // tell sets the time of the event being handled. Caller holds mu.
@@ -140,6 +162,11 @@ func (l *loop) post(d delivery) {
 	switch {
 	case waiting >= inboxDepth:
 		l.hub.metrics.dropped(dropInboxFull, 1)
+	case d.linger > 0:
+		select {
+		case l.later <- d.linger:
+		default:
+		}
 	case waiting == 0 && l.tryDrain(d.target):
 	default:
 		select {

@@ -27,6 +27,7 @@ const (
 	refuseTLS          = "tls"
 	refuseMemory       = "memory"
 	refuseHTTPBusy     = "http_busy"
+	refuseRate         = "accept_rate"
 )
 
 type metrics struct {

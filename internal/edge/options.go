@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/edge/poll"
@@ -30,6 +31,12 @@ type Options struct {
 	MaxConnectionsPerUser int
 	// MaxConnections bounds the connections of this node. 0: unlimited.
 	MaxConnections int
+	// AcceptRate bounds the upgrades of a second; as many may come at once. 0:
+	// unlimited.
+	AcceptRate float64
+	// Lingers let messages of some channels wait a moment for others, to go out
+	// in one write. The first whose pattern matches holds.
+	Lingers []Linger
 	// InboundRate is how many messages and pings a second one connection may
 	// send for long. Default 50.
 	InboundRate float64
@@ -71,6 +78,16 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
+// maxLinger bounds Linger.Delay.
+const maxLinger = 5 * time.Millisecond
+
+// Linger trades latency for CPU on busy channels.
+type Linger struct {
+	Channels address.Pattern
+	// Delay is how long the first message of a batch waits: up to 5 ms.
+	Delay time.Duration
+}
+
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
 	return Options{
@@ -104,6 +121,10 @@ func (o Options) Validate() error {
 	check(o.MaxChannelsPerConnection >= 1, "max channels per connection must be at least 1, not %d", o.MaxChannelsPerConnection)
 	check(o.MaxConnectionsPerUser >= 1, "max connections per user must be at least 1, not %d", o.MaxConnectionsPerUser)
 	check(o.MaxConnections >= 0, "max connections must not be negative, not %d", o.MaxConnections)
+	check(o.AcceptRate >= 0, "accept rate must not be negative, not %g", o.AcceptRate)
+	for _, l := range o.Lingers {
+		check(l.Delay > 0 && l.Delay <= maxLinger, "linger of %s must be more than 0 and at most %s, not %s", l.Channels, maxLinger, l.Delay)
+	}
 	check(o.InboundRate > 0, "inbound rate must be positive, not %g", o.InboundRate)
 	check(o.InboundBurst >= 1, "inbound burst must be at least 1, not %d", o.InboundBurst)
 	check(o.OutboundQueueBytes >= 1024, "outbound queue bytes must be at least 1024, not %d", o.OutboundQueueBytes)

@@ -52,15 +52,16 @@ type Bus interface {
 // the WebSocket paths go to an ordinary HTTP handler on the same port.
 type Server struct {
 	// set once
-	hub       *Hub
-	verifier  Verifier
-	handshake *handshake.Handshaker
-	http      *http.Server
-	passed    *passedConns
-	failures  *failureLimiter
-	verifying chan struct{} // bounds token checks at once
-	now       chan struct{} // closed by CloseNow
-	nowOnce   sync.Once
+	hub        *Hub
+	verifier   Verifier
+	handshake  *handshake.Handshaker
+	http       *http.Server
+	passed     *passedConns
+	failures   *failureLimiter
+	verifying  chan struct{} // bounds token checks at once
+	acceptRate rate
+	now        chan struct{} // closed by CloseNow
+	nowOnce    sync.Once
 
 	inFlight sync.WaitGroup // handshakes
 	serving  sync.WaitGroup // the HTTP server
@@ -68,6 +69,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners []net.Listener
 	early     earlySockets
+	accepts   limiter
 	draining  bool
 }
 
@@ -82,6 +84,9 @@ func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error
 		failures:  newFailureLimiter(),
 		verifying: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		now:       make(chan struct{}),
+	}
+	if r := h.opts.AcceptRate; r > 0 {
+		s.acceptRate = newRate(r, max(1, int(r)))
 	}
 	o := h.opts.Handshake
 	o.Compression = h.compressor != nil
@@ -265,6 +270,8 @@ func (s *Server) admit(net.Addr) *handshake.Refusal {
 		return s.refuse(refuseDraining, http.StatusServiceUnavailable, time.Second)
 	case !s.hub.bus.Ready():
 		return s.refuse(refuseNotReady, http.StatusServiceUnavailable, 2*time.Second)
+	case !s.mayAccept():
+		return s.refuse(refuseRate, http.StatusServiceUnavailable, time.Second)
 	case s.hub.memory() >= memoryScarce:
 		return s.refuse(refuseMemory, http.StatusServiceUnavailable, 5*time.Second)
 	case s.hub.opts.MaxConnections > 0 && s.hub.connections.Load() >= int64(s.hub.opts.MaxConnections):
@@ -272,6 +279,16 @@ func (s *Server) admit(net.Addr) *handshake.Refusal {
 	default:
 		return nil
 	}
+}
+
+// mayAccept takes one upgrade from the accept rate.
+func (s *Server) mayAccept() bool {
+	if s.hub.opts.AcceptRate <= 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepts.allow(s.acceptRate, s.hub.since(time.Now()), 1)
 }
 
 func (s *Server) refuse(reason string, status int, retryAfter time.Duration) *handshake.Refusal {

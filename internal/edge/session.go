@@ -96,7 +96,7 @@ func (c *conn) textLocked(m frame.Message) error {
 	}
 	m, err := m.Inflated()
 	if err != nil {
-		return err //nolint:wrapcheck // Its code closes the connection.
+		return err
 	}
 	c.limiter.charge(l.hub.rate, units(len(m.Payload))-paid)
 	cmd, err := parseCommand(m.Payload)

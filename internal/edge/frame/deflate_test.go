@@ -170,6 +170,37 @@ func TestInflates(t *testing.T) {
 	}
 }
 
+// TestInflatesSeveralStreams: a message may hold blocks after a final one.
+func TestInflatesSeveralStreams(t *testing.T) {
+	final := func(text string) []byte {
+		var buf bytes.Buffer
+		w, _ := flate.NewWriter(&buf, flate.BestSpeed)
+		_, _ = io.WriteString(w, text)
+		_ = w.Close()
+		return buf.Bytes()
+	}
+	open := compressed(t, []byte("end"))
+	l := &frame.Limits{MaxMessage: 1000, MaxFragments: 10, Inflater: frame.NewInflater()}
+	for name, c := range map[string]struct {
+		body []byte
+		want string
+	}{
+		"one, final":          {final("Hello"), "Hello"},
+		"two, both final":     {append(final("Hello"), final("Hello")...), "HelloHello"},
+		"final and then open": {append(final("Hello "), open...), "Hello end"},
+		"sixteen":             {bytes.Repeat(final("a"), 16), strings.Repeat("a", 16)},
+	} {
+		p := frame.NewParser(l)
+		if got, err := feedAll(&p, masked(ws.OpText, true, true, c.body), 1<<20); err != nil || got[0] != c.want {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+	p := frame.NewParser(l)
+	if _, err := feedAll(&p, masked(ws.OpText, true, true, bytes.Repeat(final(""), 17)), 1<<20); err == nil {
+		t.Error("any number of streams is taken")
+	}
+}
+
 func TestInflateRefusals(t *testing.T) {
 	good := compressed(t, []byte("hello"))
 	on := &frame.Limits{MaxMessage: 1000, MaxFragments: 10, Inflater: frame.NewInflater()}
