@@ -112,11 +112,20 @@ func (i *interest) work(ctx context.Context, b *batch) bool {
 			ok = false
 		}
 	}
-	ok = ok && wait(ctx, i.settle)
+	ok = ok && i.awaitPeers(ctx)
 	for _, ready := range i.finish(b, ok) {
 		ready()
 	}
 	return ok
+}
+
+// awaitPeers waits until the other servers know: those of nodes that confirm, or
+// all that are there, in the time that they usually need.
+func (i *interest) awaitPeers(ctx context.Context) bool {
+	if i.confirm != nil && i.settle > 0 && i.confirm(ctx) {
+		return true
+	}
+	return wait(ctx, i.settle)
 }
 
 // finish notes the outcome and returns the calls to make without the lock.

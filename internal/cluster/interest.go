@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -36,10 +37,13 @@ var errNoTarget = errors.New("no target")
 // it a kilobyte and a round trip per user.
 type interest struct {
 	// Set once.
-	wide            bool
-	bus             subscriber
-	linger, settle  time.Duration
-	flushTimeout    time.Duration
+	wide           bool
+	bus            subscriber
+	linger, settle time.Duration
+	flushTimeout   time.Duration
+	// confirm asks the other nodes whether their servers know; nil: nobody can
+	// be asked.
+	confirm         func(context.Context) bool
 	log             *slog.Logger
 	metrics         *metrics
 	kick            chan struct{} // capacity 1: the batcher has work

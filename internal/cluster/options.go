@@ -45,7 +45,8 @@ type Options struct {
 	// 10 s.
 	InterestLinger time.Duration
 	// Settle is how long other servers get to learn of new interest before it
-	// counts as live. A lone embedded node doesn't wait. Default 5 ms.
+	// counts as live, where no node could confirm that they did. A lone embedded
+	// node doesn't wait. Default 5 ms.
 	Settle time.Duration
 	// PublishTimeout bounds Publish. Default 2 s.
 	PublishTimeout time.Duration

@@ -147,6 +147,7 @@ func (r *Router) build(s Sink, roster *roster) {
 		queries: make(chan query, queryDepth),
 		soon:    make(chan struct{}, 1),
 	}
+	r.interest.confirm = r.gather.confirm
 	r.talk.state.Store(int32(clusterv1.State_STATE_READY))
 }
 

@@ -36,6 +36,7 @@ const (
 	subjectAnyQuery     = prefixQuery + "*"
 	subjectHello        = prefixQuery + "hello"
 	subjectStats        = prefixQuery + "stats"
+	subjectConfirm      = prefixQuery + "confirm"
 
 	shards = 64
 )

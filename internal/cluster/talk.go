@@ -80,6 +80,8 @@ func (t *talk) handle(msg *nats.Msg) bool {
 		return true
 	case msg.Subject == subjectStats:
 		return t.ask(msg.Data)
+	case msg.Subject == subjectConfirm:
+		return t.confirm(msg.Data)
 	default:
 		// A question that a later version asks is no fault.
 		return strings.HasPrefix(msg.Subject, prefixQuery)

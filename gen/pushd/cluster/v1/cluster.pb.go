@@ -526,7 +526,9 @@ func (x *Totals) GetDropped() uint64 {
 	return 0
 }
 
-// StatsQuery asks every node for its figures.
+// StatsQuery asks every node for its figures. With reply_to alone it also serves
+// to ask whether a node has heard of all that was subscribed before: the answer
+// then has no figures.
 type StatsQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Subject for the answer.

@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
+	"github.com/aegisx/pushd/internal/stats"
+)
+
+// confirmTimeout bounds the wait for nodes that should confirm.
+const confirmTimeout = 250 * time.Millisecond
+
+// confirm asks the other nodes to answer a question that travels behind the
+// subscriptions made so far, and reports whether all that are known to live
+// did. A server passes on what it gets over one connection in order, so an
+// answer proves that the server of who answered knows the subscriptions, however
+// busy the machines are. False proves nothing: there may be nobody to ask.
+func (g *gatherer) confirm(ctx context.Context) bool {
+	waiting := make(map[string]bool)
+	for _, n := range g.roster.view() {
+		if answers(n.State) {
+			waiting[n.Name] = true
+		}
+	}
+	if len(waiting) == 0 {
+		return false
+	}
+	id, replies := g.open(len(waiting))
+	defer g.hangUp(id)
+	data, err := proto.Marshal(&clusterv1.StatsQuery{ReplyTo: replySubject(g.self.node, id)})
+	if err != nil || g.out.publish(subjectConfirm, data) != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	for len(waiting) > 0 {
+		select {
+		case r := <-replies:
+			delete(waiting, r.node.Name)
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// confirm answers another node's confirm. It reports false for what no node
+// asks.
+func (t *talk) confirm(data []byte) bool {
+	var w clusterv1.StatsQuery
+	if proto.Unmarshal(data, &w) != nil {
+		return false
+	}
+	node, _, ok := parseReplySubject(w.GetReplyTo())
+	if !ok {
+		return false
+	}
+	if node == t.self.node {
+		return true
+	}
+	hb := t.self.beat(clusterv1.State(t.state.Load()), stats.Totals{})
+	answer, err := proto.Marshal(&clusterv1.StatsReport{Node: hb})
+	if err == nil {
+		err = t.out.publish(w.GetReplyTo(), answer)
+	}
+	if err != nil {
+		t.log.Warn("interest of another node was not confirmed", "error", err)
+	}
+	return true
+}
