@@ -5,11 +5,17 @@ TOOL := go tool -modfile=tools/go.mod
 # How long "make fuzz" spends on each fuzz target.
 FUZZTIME ?= 10s
 
+# How long "make soak" keeps its connections under load: 10s to 2h.
+SOAK_TIME ?= 10m
+
+# The stress tests in full, which "make test" runs in small.
+STRESS := PUSHD_STRESS=long go test -count 1 -timeout 3h -v ./test/stress -run
+
 # What "make run" adds to the command line of serve.
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench fuzz lint fmt generate checkgenerate clean
+.PHONY: help build run test bench churn soak faults fuzz lint fmt generate checkgenerate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,11 +32,20 @@ test: checkgenerate ## Run every test; installs what the Node and browser tests 
 bench: ## Measure this version: CPU per delivery, memory per connection, calls per second
 	go run ./test/bench
 
+churn: ## A million connects and disconnects amid traffic: not a byte to the wrong user
+	$(STRESS) '^TestChurn$$'
+
+soak: ## 15 000 connections under mixed load for SOAK_TIME: nothing missed, nothing grows
+	SOAK_TIME=$(SOAK_TIME) $(STRESS) '^TestSoak$$'
+
+faults: ## Clients that stall, flood or never finish, and a lack of descriptors, in full
+	$(STRESS) '^Test(StalledClients|Slowloris|Floods|EndlessHeader|DeflateBomb|NoDescriptors|MoreClientsThanDescriptors)$$'
+
 fuzz: ## Run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; \
 	done
 

@@ -214,7 +214,7 @@ const (
 	targetToken   = tenantToken + `\.[0-9]{2}\.(?:\+u\.)?` + nameToken
 	plainToken    = `[A-Za-z0-9_-]{1,64}`
 	messagesRegex = `^pd1\.(?:e\.` + targetToken + `|t\.` + nameToken + `|a|hb\.` + plainToken +
-		`|q\.(?:hello|stats)|r\.` + plainToken + `\.[0-9]+)$`
+		`|q\.(?:hello|stats|confirm)|r\.` + plainToken + `\.[0-9]+)$`
 	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|r\.` + plainToken + `\.\*)$`
 )
 

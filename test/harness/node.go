@@ -47,12 +47,18 @@ type Node struct {
 // Start runs "pushd serve" with args, on free loopback ports, and waits until
 // it is ready. Its output and its ready file are kept in dir, under name.
 func Start(ctx context.Context, binary, dir, name string, args ...string) (*Node, error) {
+	return StartBehind(ctx, nil, binary, dir, name, args...)
+}
+
+// StartBehind is Start by a launcher: a command that becomes the one that
+// follows it as arguments.
+func StartBehind(ctx context.Context, launcher []string, binary, dir, name string, args ...string) (*Node, error) {
 	ready := filepath.Join(dir, name+".ready")
-	command := slices.Concat([]string{
-		"serve", "--node-name", name, "--ready-file", ready, "--http-addr", "127.0.0.1:0",
+	command := slices.Concat(launcher, []string{
+		binary, "serve", "--node-name", name, "--ready-file", ready, "--http-addr", "127.0.0.1:0",
 		"--grpc-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0",
 	}, args)
-	n, err := StartCommand(exec.Command(binary, command...), dir, name) //nolint:gosec,noctx // The harness built the binary; Stop ends the process.
+	n, err := StartCommand(exec.Command(command[0], command[1:]...), dir, name) //nolint:gosec,noctx // The harness built the binary; Stop ends the process.
 	if err != nil {
 		return nil, err
 	}

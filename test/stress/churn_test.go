@@ -276,8 +276,9 @@ type stay struct {
 	tenant int
 	// tenantLast and ownLast are the numbers that came last.
 	tenantLast, ownLast atomic.Int64
-	running             sync.WaitGroup
-	err                 error
+	// done is closed when it has ended; err is set then.
+	done chan struct{}
+	err  error
 }
 
 // startResidents connects the residents of all tenants; endResidents ends them.
@@ -293,8 +294,11 @@ func (c *churn) startResidents(ctx context.Context, t *testing.T) []*stay {
 		if _, err := p.next(); err != nil { // "connection": from here on, all must come
 			t.Fatal(err)
 		}
-		s := &stay{peer: p, tenant: tenant}
-		s.running.Go(func() { s.err = s.run() })
+		s := &stay{peer: p, tenant: tenant, done: make(chan struct{})}
+		go func() { // ends with the connection
+			defer close(s.done)
+			s.err = s.run()
+		}()
 		all = append(all, s)
 	}
 	return all
@@ -330,6 +334,11 @@ func (c *churn) endResidents(ctx context.Context, t *testing.T, all []*stay) {
 	t.Helper()
 	for _, s := range all {
 		err := harness.Eventually(ctx, func(context.Context) error {
+			select {
+			case <-s.done:
+				return harness.Permanent(fmt.Errorf("the resident of %s: %w", tenantName(s.tenant), s.err))
+			default:
+			}
 			tenant, own := s.tenantLast.Load(), s.ownLast.Load()
 			if tenant < c.toTenant[s.tenant]-1 || own < c.toResident[s.tenant]-1 || own == 0 {
 				return fmt.Errorf("the resident of %s got %d of %d broadcasts and %d of %d notifications",
@@ -338,11 +347,7 @@ func (c *churn) endResidents(ctx context.Context, t *testing.T, all []*stay) {
 			return nil
 		})
 		err = errors.Join(err, s.peer.close())
-		s.running.Wait()
-		var wrong *wrongError
-		if errors.As(s.err, &wrong) {
-			err = errors.Join(err, s.err)
-		}
+		<-s.done
 		if err != nil {
 			t.Error(err)
 		}

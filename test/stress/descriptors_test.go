@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,16 +29,10 @@ const (
 	idleShare = 0.2
 )
 
-// limited writes a command that is pushd with few descriptors. They must be
-// limited before the process starts: Go raises a soft limit by itself.
-func limited(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "pushd-limited")
-	script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", fileLimit, suite.binary)
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
+// limited launches a command with few descriptors. They must be limited before
+// the process starts: Go raises a soft limit by itself.
+func limited() []string {
+	return []string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(fileLimit)}
 }
 
 // TestNoDescriptors: a process that can accept nothing more waits without
@@ -100,6 +93,14 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	if err := all.await(ctx, crowd); err != nil {
 		t.Error(err)
 	}
+	if err := harness.Eventually(ctx, func(context.Context) error {
+		if now := openFiles(t, st.node); now > fileLimit-in/4 {
+			return fmt.Errorf("%d of %d descriptors are open", now, fileLimit)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	late, err := harness.Dial(ctx, st.node.WebSocket(), sign(t, "acme", "late"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ type shortStand struct {
 
 func newShortStand(ctx context.Context, t *testing.T, args ...string) *shortStand {
 	t.Helper()
-	n := startBinary(ctx, t, limited(t), append([]string{"--max-connections-per-user", "1000"}, args...)...)
+	n := startBehind(ctx, t, limited(), append([]string{"--max-connections-per-user", "1000"}, args...)...)
 	st := &shortStand{node: n, api: control(t, n)}
 	var err error
 	if st.friend, err = harness.Dial(ctx, n.WebSocket(), sign(t, "acme", "ann"), nil); err != nil {

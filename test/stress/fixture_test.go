@@ -48,17 +48,17 @@ func besides(t *testing.T) {
 // startNode runs a node with the secret of the suite until the test ends.
 func startNode(ctx context.Context, t *testing.T, args ...string) *harness.Node {
 	t.Helper()
-	return startBinary(ctx, t, suite.binary, args...)
+	return startBehind(ctx, t, nil, args...)
 }
 
-// startBinary is startNode for a command that becomes pushd.
-func startBinary(ctx context.Context, t *testing.T, binary string, args ...string) *harness.Node {
+// startBehind is startNode by a launcher.
+func startBehind(ctx context.Context, t *testing.T, launcher []string, args ...string) *harness.Node {
 	t.Helper()
 	dir, err := os.MkdirTemp(suite.dir, "node-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := harness.Start(ctx, binary, dir, "solo", append([]string{"--jwt-secret-file", suite.secretFile}, args...)...)
+	n, err := harness.StartBehind(ctx, launcher, suite.binary, dir, "solo", append([]string{"--jwt-secret-file", suite.secretFile}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

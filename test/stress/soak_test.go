@@ -60,8 +60,8 @@ func soakTime(t *testing.T) time.Duration {
 		return 10 * time.Minute
 	}
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 10*time.Second {
-		t.Fatalf("SOAK_TIME must be a duration of at least 10s, not %q", text)
+	if err != nil || d < 10*time.Second || d > 2*time.Hour {
+		t.Fatalf("SOAK_TIME must be 10s to 2h, not %q", text)
 	}
 	return d
 }
@@ -211,7 +211,7 @@ func (s *soak) finish(ctx context.Context, t *testing.T) {
 	}
 	// Those that were being replaced could not hear.
 	want := float64(s.said * (soakGroup - 1))
-	if heard := float64(s.heard.Load()); heard < 0.97*want || heard > want {
+	if heard := float64(s.heard.Load()); heard < inLong(0.97, 0.8)*want || heard > want {
 		t.Errorf("%.0f messages of clients were heard, want nearly %.0f", heard, want)
 	}
 	if got := metric(ctx, t, s.node, "pushd_edge_dropped_total", `reason="slow_consumer"`); got > 0 {
