@@ -53,9 +53,9 @@ func (c *config) edgeOptions() edge.Options {
 }
 
 // lingers reads the --channel-linger settings.
-func (l limitsConfig) lingers() ([]edge.Linger, error) {
+func (c limitsConfig) lingers() ([]edge.Linger, error) {
 	var all []edge.Linger
-	for _, text := range l.Lingers {
+	for _, text := range c.Lingers {
 		pattern, delay, ok := strings.Cut(text, "=")
 		if !ok {
 			return nil, fmt.Errorf("--channel-linger %q must be PATTERN=TIME", text)

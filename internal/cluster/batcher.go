@@ -150,17 +150,8 @@ func (i *interest) finish(b *batch, ok bool) []func() {
 		}
 		e.waiters = nil
 	}
-	switch {
-	case b.resettle && ok:
-		for e := range i.unsettled {
-			e.live = e.sub != nil
-		}
-		clear(i.unsettled)
-		i.live.Store(true)
-		i.metrics.up.Set(1)
-	case b.resettle && i.lost == b.lost:
-		// The server is slow to answer: try again with the next tick.
-		i.resettle = true
+	if b.resettle {
+		i.noteResettled(b, ok)
 	}
 	err := message.ErrUnavailable
 	if ok && i.live.Load() {
@@ -170,6 +161,22 @@ func (i *interest) finish(b *batch, ok bool) []func() {
 		calls = append(calls, func() { ready(err) })
 	}
 	return calls
+}
+
+// noteResettled notes the outcome of a batch that asked for what is not settled.
+func (i *interest) noteResettled(b *batch, ok bool) {
+	switch {
+	case ok:
+		for e := range i.unsettled {
+			e.live = e.sub != nil
+		}
+		clear(i.unsettled)
+		i.live.Store(true)
+		i.metrics.up.Set(1)
+	case i.lost == b.lost:
+		// The server is slow to answer: try again with the next tick.
+		i.resettle = true
+	}
 }
 
 func (i *interest) noteUnsettled(e *entry) {

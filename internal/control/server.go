@@ -76,10 +76,8 @@ func NewServer(o Options, r Router) (*Server, error) {
 		// say what is wrong.
 		grpc.MaxRecvMsgSize(2*o.MaxPayload+requestRoom),
 		grpc.MaxConcurrentStreams(maxStreams),
-		// A tenth of the CPU of a call: stacks stay grown, idle connections share
-		// write buffers.
+		// A tenth of the CPU of a call: stacks stay grown.
 		grpc.NumStreamWorkers(maxStreams),
-		grpc.SharedWriteBuffer(true),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

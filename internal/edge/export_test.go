@@ -2,7 +2,7 @@ package edge
 
 // SetMemoryLevel puts h on a step of the memory ladder, as watchMemory would.
 func (h *Hub) SetMemoryLevel(level int) {
-	h.setMemoryLevel(memoryLevel(level)) //nolint:gosec // 0 to 3.
+	h.setMemoryLevel(memoryLevel(level))
 	if h.memory() == memoryCritical {
 		h.evictSlowest()
 	}

@@ -267,15 +267,15 @@ func (s *Server) identify(up *handshake.Upgraded) (ws.StatusCode, *auth.Principa
 func (s *Server) admit(net.Addr) *handshake.Refusal {
 	switch {
 	case s.isDraining():
-		return s.refuse(refuseDraining, http.StatusServiceUnavailable, time.Second)
+		return s.refuse(refuseDraining, time.Second)
 	case !s.hub.bus.Ready():
-		return s.refuse(refuseNotReady, http.StatusServiceUnavailable, 2*time.Second)
+		return s.refuse(refuseNotReady, 2*time.Second)
 	case !s.mayAccept():
-		return s.refuse(refuseRate, http.StatusServiceUnavailable, time.Second)
+		return s.refuse(refuseRate, time.Second)
 	case s.hub.memory() >= memoryScarce:
-		return s.refuse(refuseMemory, http.StatusServiceUnavailable, 5*time.Second)
+		return s.refuse(refuseMemory, 5*time.Second)
 	case s.hub.opts.MaxConnections > 0 && s.hub.connections.Load() >= int64(s.hub.opts.MaxConnections):
-		return s.refuse(refuseFull, http.StatusServiceUnavailable, 10*time.Second)
+		return s.refuse(refuseFull, 10*time.Second)
 	default:
 		return nil
 	}
@@ -291,9 +291,10 @@ func (s *Server) mayAccept() bool {
 	return s.accepts.allow(s.acceptRate, s.hub.since(time.Now()), 1)
 }
 
-func (s *Server) refuse(reason string, status int, retryAfter time.Duration) *handshake.Refusal {
+// refuse counts and makes the refusal of a node that can take no more.
+func (s *Server) refuse(reason string, retryAfter time.Duration) *handshake.Refusal {
 	s.hub.metrics.refused(reason)
-	return &handshake.Refusal{Status: status, RetryAfter: retryAfter, Reason: reason}
+	return &handshake.Refusal{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Reason: reason}
 }
 
 func (s *Server) isDraining() bool {

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aegisx/pushd/internal/auth"
 	"github.com/gobwas/ws"
 
+	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge"
 	"github.com/aegisx/pushd/internal/edge/poll"
 	"github.com/aegisx/pushd/test/harness"

@@ -117,7 +117,7 @@ func TestManySignals(t *testing.T) {
 	err := harness.Eventually(ctx, func(context.Context) error {
 		for range 100 {
 			if n.Signal(syscall.SIGTERM) != nil {
-				return nil // It has ended.
+				return nil //nolint:nilerr // It has ended.
 			}
 		}
 		return errors.New("still running")

@@ -15,11 +15,10 @@ const (
 	deflateLevel = 5
 	// compressedBit is RSV1, which permessage-deflate uses (RFC 7692, section 6).
 	compressedBit = 0x40
+	// flushTail is what a sync flush ends with and permessage-deflate leaves out
+	// (RFC 7692, section 7.2.1).
+	flushTail = "\x00\x00\xff\xff"
 )
-
-// flushTail is what a sync flush ends with and permessage-deflate leaves out
-// (RFC 7692, section 7.2.1).
-var flushTail = [4]byte{0x00, 0x00, 0xff, 0xff}
 
 // Compressor makes the compressed form of frames for permessage-deflate without
 // context takeover, so that all receivers of a message share it. Safe for
@@ -66,7 +65,7 @@ func (c *Compressor) compress(f *Frame) []byte {
 	// A bytes.Buffer takes everything.
 	_, _ = c.writer.Write(f.plain[len(f.plain)-f.payload():])
 	_ = c.writer.Flush()
-	body := bytes.TrimSuffix(c.buf.Bytes(), flushTail[:])
+	body := bytes.TrimSuffix(c.buf.Bytes(), []byte(flushTail))
 	if len(body) >= f.payload() {
 		return f.plain
 	}

@@ -83,7 +83,7 @@ func extended(b []byte, short uint64) (uint64, error) {
 func (p *Parser) checkStart(b byte, h header) error {
 	inside := p.side != nil && p.side.op != 0
 	switch {
-	case b&0x70 != 0 && !(h.compressed && p.mayCompress(b, h.op)):
+	case b&0x70 != 0 && (!h.compressed || !p.mayCompress(b, h.op)):
 		return protocolError("reserved bit is set")
 	case h.op.IsReserved():
 		return protocolError("opcode is reserved")
