@@ -113,8 +113,8 @@ func TestOutcome(t *testing.T) {
 		row: row{
 			work: "work",
 			metrics: []metric{
-				{"cpu", "%.2f µs", timesFloor, 1.15},
-				{"rate", "%.0f k/s", atLeast, 15},
+				{"cpu", "%.2f µs", atMostFloors, 1.15},
+				{"rate", "%.0f k/s", atLeastFloors, 0.5},
 				{"p50", "%.1f ms", atMost, 2},
 				{name: "p99", format: "%.1f ms"},
 			},
@@ -125,7 +125,7 @@ func TestOutcome(t *testing.T) {
 	}
 	want := []string{
 		"work", "5.00 µs, 30 k/s, 1.0 ms, 2.0 ms (0.50 merged)", "5.00 µs, 16 k/s, 1.0 ms, 9.0 ms",
-		"1.10", "≤ 1.15 × floor, ≥ 15 k/s, ≤ 2.0 ms", "met",
+		"1.10", "≤ 1.15 × floor, ≥ 0.50 × floor, ≤ 2.0 ms", "met",
 	}
 	if got := o.cells(); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("cells %q, want %q", got, want)

@@ -126,14 +126,14 @@ func figures(samples []sample) []float64 {
 	return medians
 }
 
-// ratios returns how many times the floor pushd took, by the first figure,
-// round by round.
-func (o *outcome) ratios() []float64 {
+// ratio returns how many times a figure of the floor that of pushd was, the
+// median of the rounds. Both must have been measured.
+func (o *outcome) ratio(figure int) float64 {
 	all := make([]float64, 0, len(o.floor))
 	for i := range min(len(o.floor), len(o.pushd)) {
-		all = append(all, o.pushd[i].figures[0]/o.floor[i].figures[0])
+		all = append(all, o.pushd[i].figures[figure]/o.floor[i].figures[figure])
 	}
-	return all
+	return median(all)
 }
 
 // median sorts numbers; there must be one.

@@ -56,8 +56,8 @@ func (o *outcome) cells() []string {
 		floor += fmt.Sprintf(" (%.2f merged)", m[0])
 	}
 	ratio := "–"
-	if all := o.ratios(); len(all) > 0 {
-		ratio = fmt.Sprintf("%.2f", median(all))
+	if len(o.floor) > 0 {
+		ratio = fmt.Sprintf("%.2f", o.ratio(0))
 	}
 	goal, met := o.goal()
 	verdict := "met"
@@ -89,12 +89,12 @@ func (o *outcome) goal() (text string, met bool) {
 		case atMost:
 			goals = append(goals, "≤ "+fmt.Sprintf(m.format, m.goal))
 			met = met && figures[i] <= m.goal
-		case atLeast:
-			goals = append(goals, "≥ "+fmt.Sprintf(m.format, m.goal))
-			met = met && figures[i] >= m.goal
-		case timesFloor:
-			goals = append(goals, fmt.Sprintf("≤ %g × floor", m.goal))
-			met = met && median(o.ratios()) <= m.goal
+		case atMostFloors:
+			goals = append(goals, fmt.Sprintf("≤ %.2f × floor", m.goal))
+			met = met && o.ratio(i) <= m.goal
+		case atLeastFloors:
+			goals = append(goals, fmt.Sprintf("≥ %.2f × floor", m.goal))
+			met = met && o.ratio(i) >= m.goal
 		case noGoal:
 		}
 	}
@@ -140,8 +140,8 @@ func (r *report) write(path string) error {
 			Floor: o.named(o.floor), Merged: o.named(o.merged), Pushd: o.named(o.pushd),
 			FloorRuns: details(o.floor), PushdRuns: details(o.pushd),
 		}
-		if ratios := o.ratios(); len(ratios) > 0 {
-			row.Ratio = median(ratios)
+		if len(o.floor) > 0 {
+			row.Ratio = o.ratio(0)
 		}
 		all.Rows = append(all.Rows, row)
 	}
