@@ -31,7 +31,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep, err := measure(t.Context(), st, smokeScale(), regexp.MustCompile("^(1 channel → 20|unicast|RSS|connects)"), newDisplay(nil))
+	rep, err := measure(t.Context(), st, smokeScale(),
+		matching(rows(smokeScale()), regexp.MustCompile("^(1 channel → 20|unicast|RSS|connects)")), newDisplay(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Command bench measures this version of pushd against a bare loop of write(2)
 // and prints the ratios that the project has set itself as goals.
 //
-//	go run ./test/bench [-quick] [-run PATTERN] [-json FILE] [-pushd BINARY]
+//	go run ./test/bench [-quick] [-growth] [-run PATTERN] [-json FILE] [-pushd BINARY]
 //
 // It builds pushd, starts a fresh one for every measurement, and lays the same
 // load on both in turn, several rounds. What is printed is the median of the

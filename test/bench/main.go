@@ -18,15 +18,17 @@ import (
 
 const (
 	// fullLimit and quickLimit bound a run, the builds included.
-	fullLimit  = 4 * time.Minute
+	fullLimit  = 6 * time.Minute
 	quickLimit = 2 * time.Minute
 )
 
 // settings are what the command line says.
 type settings struct {
 	quick bool
-	rows  *regexp.Regexp
-	json  string
+	// growth measures how the cost grows, instead of the goals.
+	growth bool
+	rows   *regexp.Regexp
+	json   string
 	// pushd is the binary to measure. Empty: it is built.
 	pushd string
 }
@@ -75,7 +77,11 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) 
 	if s.quick {
 		sc = quickScale()
 	}
-	report, err := measure(ctx, st, sc, s.rows, newDisplay(errOut))
+	work := rows(sc)
+	if s.growth {
+		work = growth(sc)
+	}
+	report, err := measure(ctx, st, sc, matching(work, s.rows), newDisplay(errOut))
 	// What was measured before something failed is shown all the same.
 	if err := report.print(out); err != nil {
 		return err
@@ -91,6 +97,7 @@ func parse(args []string, errOut io.Writer) (settings, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(errOut)
 	fs.BoolVar(&s.quick, "quick", false, "one short round with fewer clients, to see that it works")
+	fs.BoolVar(&s.growth, "growth", false, "measure how cost grows with receivers and connections, instead of the goals")
 	fs.StringVar(&s.json, "json", "", "file that gets all results as JSON")
 	fs.StringVar(&s.pushd, "pushd", "", "binary to measure instead of building this version")
 	fs.Func("run", "measure only the rows whose name matches this pattern", func(text string) (err error) {

@@ -25,15 +25,20 @@ type outcome struct {
 	floor, merged, pushd []sample
 }
 
-// measure runs all rows that match, each with its floor, round by round. With
-// an error comes what was measured until then.
-func measure(ctx context.Context, st *stand, sc scale, match *regexp.Regexp, d *display) (*report, error) {
+// matching returns the rows whose name matches; nil matches all.
+func matching(all []row, match *regexp.Regexp) []row {
+	if match == nil {
+		return all
+	}
+	return slices.DeleteFunc(all, func(r row) bool { return !match.MatchString(r.work) })
+}
+
+// measure runs all rows, each with its floor, round by round. With an error
+// comes what was measured until then.
+func measure(ctx context.Context, st *stand, sc scale, rows []row, d *display) (*report, error) {
 	rep := newReport(st, sc)
 	defer d.clear()
-	for _, r := range rows(sc) {
-		if match != nil && !match.MatchString(r.work) {
-			continue
-		}
+	for _, r := range rows {
 		o := &outcome{row: r}
 		rounds := sc.rounds
 		if r.once {

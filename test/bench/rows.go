@@ -94,9 +94,25 @@ func rows(sc scale) []row {
 		saturated(sc, sc.many, 4, onFloor(2, 4.5)),
 		unarySaturated(sc),
 		unaryPaced(sc, 2000),
-		idle(sc),
+		idle(sc, sc.idleLow, sc.idleHigh),
 		connects(sc),
 	}
+}
+
+// growth holds the same number of deliveries a second to more and more
+// receivers, and more and more connections.
+func growth(sc scale) []row {
+	const perSecond = 20_000
+	var all []row
+	for _, clients := range []int{100, 300, 1000, 3000, 10_000} {
+		all = append(all, paced(sc, clients, perSecond/float64(clients)))
+	}
+	from := 1000
+	for _, to := range []int{4000, 9000, 19_000} {
+		all = append(all, idle(sc, from, to))
+		from = to
+	}
+	return all
 }
 
 // cpuPerDelivery is the figure of the fan-out rows.
@@ -106,7 +122,7 @@ func cpuPerDelivery(b bound, goal float64) metric {
 
 func paced(sc scale, clients int, rate float64) row {
 	return row{
-		work:    fmt.Sprintf("1 channel → %d clients, paced %g/s, %d B", clients, rate, payload),
+		work:    fmt.Sprintf("1 channel → %d clients, paced %.4g/s, %d B", clients, rate, payload),
 		clients: clients,
 		metrics: []metric{
 			cpuPerDelivery(atMostFloors, 1.15),
@@ -179,15 +195,15 @@ func unaryPaced(sc scale, rate float64) row {
 	}
 }
 
-func idle(sc scale) row {
+func idle(sc scale, low, high int) row {
 	return row{
-		work:      fmt.Sprintf("RSS per idle, joined connection, as settled, %d → %d", sc.idleLow, sc.idleHigh),
+		work:      fmt.Sprintf("RSS per idle, joined connection, as settled, %d → %d", low, high),
 		metrics:   []metric{{"bytes_per_connection", "%.0f B", atMost, 1024}},
 		floorless: true,
 		once:      true,
 		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
 			r, err := bench.Idle(ctx, s, bench.IdleOptions{
-				Low: sc.idleLow, High: sc.idleHigh, InFlight: connectsInFlight, Settle: sc.settle, Progress: show,
+				Low: low, High: high, InFlight: connectsInFlight, Settle: sc.settle, Progress: show,
 			})
 			return []float64{r.PerConnection}, r, err
 		},
