@@ -43,7 +43,7 @@ type node struct {
 	certs     *certificates // nil: no TLS
 
 	serving sync.WaitGroup
-	// stopWatch ends the watch over the certificate.
+	// stopWatch ends the watches over the certificate and the heap.
 	stopWatch context.CancelFunc
 	failed    chan error // one slot per listener
 }
@@ -211,6 +211,7 @@ func (n *node) run() {
 	n.control.SetServing(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stopWatch = cancel
+	n.serving.Go(func() { tidyAtRest(ctx) })
 	if n.certs != nil {
 		n.serving.Go(func() { n.certs.watch(ctx, certificateCheck) })
 	}

@@ -30,9 +30,9 @@ func BenchmarkVerify(b *testing.B) {
 
 func BenchmarkMayJoin(b *testing.B) {
 	p := &auth.Principal{
-		Tenant: must(address.ParseTenantID("acme")),
-		User:   must(address.ParseUserID("ann")),
-		Join:   patterns("orders:*", "jobs:**"),
+		Tenant:  must(address.ParseTenantID("acme")),
+		User:    must(address.ParseUserID("ann")),
+		Details: &auth.Details{Join: patterns("orders:*", "jobs:**")},
 	}
 	for _, name := range []string{"tenant:acme:orders", "notifications:acme:ann:mail", "public:news", "jobs:a:b"} {
 		c := must(address.ParseChannel(name))

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	stdjson "encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -175,6 +176,29 @@ func (c *claims) user() (address.UserID, error) {
 	return user, nil
 }
 
+// details returns what the claims say beyond tenant, user and expiry; nil if
+// that is nothing.
+func (c *claims) details() (*Details, error) {
+	d := Details{Meta: stdjson.RawMessage(c.Meta)}
+	var err error
+	if d.Roles, err = c.roles(); err != nil {
+		return nil, err
+	}
+	if d.Join, d.Publish, err = c.grants(); err != nil {
+		return nil, err
+	}
+	if d.TokenID, err = c.id(); err != nil {
+		return nil, err
+	}
+	if d.Info, err = c.info(); err != nil {
+		return nil, err
+	}
+	if d.isEmpty() {
+		return nil, nil //nolint:nilnil // See above.
+	}
+	return &d, nil
+}
+
 // roles returns "roles" and "role" as one set, sorted.
 func (c *claims) roles() ([]string, error) {
 	roles, err := readStrings("roles", c.Roles)
@@ -243,11 +267,11 @@ func readPatterns(name string, v jsontext.Value) ([]address.Pattern, error) {
 }
 
 // info returns "info" as it stands.
-func (c *claims) info() (jsontext.Value, error) {
+func (c *claims) info() (stdjson.RawMessage, error) {
 	if len(c.Info) > maxInfo {
 		return nil, refuse("info is too long")
 	}
-	return c.Info, nil
+	return stdjson.RawMessage(c.Info), nil
 }
 
 func (c *claims) id() (string, error) {

@@ -45,7 +45,7 @@ func (pl Policy) MayJoin(p *Principal, c address.Channel) bool {
 	case c.IsPublic():
 		return true
 	default:
-		return granted(p.Join, c)
+		return p.Details != nil && granted(p.Details.Join, c)
 	}
 }
 
@@ -61,7 +61,7 @@ func (pl Policy) MayPublish(p *Principal, c address.Channel) bool {
 	case c.IsPublic():
 		return pl.PublicPublish
 	default:
-		return granted(p.Publish, c)
+		return p.Details != nil && granted(p.Details.Publish, c)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // user ann.
 func expected(p *auth.Principal, c address.Channel, publicPublish bool) (join, publish bool) {
 	named := p.User.String() == "ann"
-	admin := strings.Contains(" "+strings.Join(p.Roles, " ")+" ", " admin ")
+	admin := strings.Contains(" "+strings.Join(details(p).Roles, " ")+" ", " admin ")
 	for _, row := range []struct {
 		pattern       string
 		join, publish bool
@@ -33,10 +33,10 @@ func expected(p *auth.Principal, c address.Channel, publicPublish bool) (join, p
 			return row.join, row.publish
 		}
 	}
-	for _, g := range p.Join {
+	for _, g := range details(p).Join {
 		join = join || g.Match(c)
 	}
-	for _, g := range p.Publish {
+	for _, g := range details(p).Publish {
 		publish = publish || g.Match(c)
 	}
 	return join, publish
@@ -58,14 +58,14 @@ func TestPolicyAgainstTheTable(t *testing.T) {
 	principals := map[string]*auth.Principal{
 		"member":           {Tenant: acme, User: ann},
 		"anonymous":        {Tenant: acme},
-		"admin":            {Tenant: acme, User: ann, Roles: []string{"admin", "staff"}},
-		"almost admin":     {Tenant: acme, User: ann, Roles: []string{"Admin", "administrator", "tenant:admin"}},
+		"admin":            {Tenant: acme, User: ann, Details: &auth.Details{Roles: []string{"admin", "staff"}}},
+		"almost admin":     {Tenant: acme, User: ann, Details: &auth.Details{Roles: []string{"Admin", "administrator", "tenant:admin"}}},
 		"colon":            {Tenant: acme, User: oidc},
-		"all granted":      {Tenant: acme, User: ann, Join: all, Publish: all},
-		"all to anonymous": {Tenant: acme, Join: all, Publish: all},
-		"join granted":     {Tenant: acme, User: ann, Join: all},
-		"publish granted":  {Tenant: acme, User: ann, Publish: all},
-		"some granted":     {Tenant: acme, User: ann, Join: some, Publish: some[:2]},
+		"all granted":      {Tenant: acme, User: ann, Details: &auth.Details{Join: all, Publish: all}},
+		"all to anonymous": {Tenant: acme, Details: &auth.Details{Join: all, Publish: all}},
+		"join granted":     {Tenant: acme, User: ann, Details: &auth.Details{Join: all}},
+		"publish granted":  {Tenant: acme, User: ann, Details: &auth.Details{Publish: all}},
+		"some granted":     {Tenant: acme, User: ann, Details: &auth.Details{Join: some, Publish: some[:2]}},
 	}
 	segments := []string{
 		"tenant", "notifications", "public", "acme", "acme2", "acm", "ann", "annx", "admin", "orders", "x",
@@ -110,10 +110,10 @@ func isSpace(segment string) bool {
 func TestPolicyRows(t *testing.T) {
 	one := must(address.ParseTenantID("1"))
 	member := &auth.Principal{Tenant: one, User: must(address.ParseUserID("7"))}
-	admin := &auth.Principal{Tenant: one, User: must(address.ParseUserID("7")), Roles: []string{"admin"}}
+	admin := &auth.Principal{Tenant: one, User: must(address.ParseUserID("7")), Details: &auth.Details{Roles: []string{"admin"}}}
 	anonymous := &auth.Principal{Tenant: one}
 	all := patterns("**")
-	greedy := &auth.Principal{Tenant: one, User: must(address.ParseUserID("7")), Join: all, Publish: all}
+	greedy := &auth.Principal{Tenant: one, User: must(address.ParseUserID("7")), Details: &auth.Details{Join: all, Publish: all}}
 	for _, c := range []struct {
 		who           *auth.Principal
 		channel       string
@@ -164,7 +164,7 @@ func TestPolicyRows(t *testing.T) {
 		{member, "publicity:a", false, false},
 		{greedy, "tenants:2", true, true},
 	} {
-		t.Run(fmt.Sprintf("%s %v %s", c.who, c.who.Roles, c.channel), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %v %s", c.who, details(c.who).Roles, c.channel), func(t *testing.T) {
 			channel := must(address.ParseChannel(c.channel))
 			if got := (auth.Policy{}).MayJoin(c.who, channel); got != c.join {
 				t.Errorf("join: %v", got)
@@ -186,8 +186,8 @@ func TestPolicyOfNobody(t *testing.T) {
 		c address.Channel
 	}{
 		"no principal": {nil, c},
-		"no tenant":    {&auth.Principal{Join: all, Publish: all}, c},
-		"no channel":   {&auth.Principal{Tenant: tenant, Join: all, Publish: all}, address.Channel{}},
+		"no tenant":    {&auth.Principal{Details: &auth.Details{Join: all, Publish: all}}, c},
+		"no channel":   {&auth.Principal{Tenant: tenant, Details: &auth.Details{Join: all, Publish: all}}, address.Channel{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if policy.MayJoin(x.p, x.c) || policy.MayPublish(x.p, x.c) {

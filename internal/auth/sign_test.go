@@ -51,7 +51,7 @@ func TestSignedTokenVerifies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(p, p.Roles, p.Join, p.Publish, p.ExpiresAt.Equal(now.Add(time.Hour)))
+	got := fmt.Sprint(p, p.Details.Roles, p.Details.Join, p.Details.Publish, p.ExpiresAt().Equal(now.Add(time.Hour)))
 	if want := "ann of acme [a b] [orders:*] [orders:*] true"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

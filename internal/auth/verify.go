@@ -1,9 +1,6 @@
 package auth
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Verifier checks client tokens. It is immutable and safe for concurrent use.
 type Verifier struct {
@@ -69,7 +66,7 @@ func (v *Verifier) Verify(text string) (*Principal, error) {
 		return nil, err
 	}
 	// Last, so that ErrExpired says that all else is right.
-	if expired(p, now) {
+	if p.Expired(now) {
 		return nil, ErrExpired
 	}
 	return p, nil
@@ -88,7 +85,7 @@ func (v *Verifier) check(c *claims, now time.Time) error {
 
 // principal reads what the claims say of their bearer.
 func (v *Verifier) principal(c *claims) (*Principal, error) {
-	p := &Principal{Meta: json.RawMessage(c.Meta)}
+	p := &Principal{}
 	var err error
 	if p.Tenant, err = c.tenant(); err != nil {
 		return nil, err
@@ -96,22 +93,13 @@ func (v *Verifier) principal(c *claims) (*Principal, error) {
 	if p.User, err = c.user(); err != nil {
 		return nil, err
 	}
-	if p.Roles, err = c.roles(); err != nil {
+	if p.Details, err = c.details(); err != nil {
 		return nil, err
 	}
-	if p.Join, p.Publish, err = c.grants(); err != nil {
-		return nil, err
-	}
-	if p.TokenID, err = c.id(); err != nil {
-		return nil, err
-	}
-	if p.ExpiresAt, err = c.expiry(v.allowNoExpiry); err != nil {
-		return nil, err
-	}
-	info, err := c.info()
+	expires, err := c.expiry(v.allowNoExpiry)
 	if err != nil {
 		return nil, err
 	}
-	p.Info = json.RawMessage(info)
+	p.setExpiry(expires)
 	return p, nil
 }

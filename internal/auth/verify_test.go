@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -203,15 +204,37 @@ func TestPrincipal(t *testing.T) {
 				t.Fatal(err)
 			}
 			expires := ""
-			if !p.ExpiresAt.IsZero() {
-				expires = p.ExpiresAt.UTC().Format(time.RFC3339Nano)
+			if at := p.ExpiresAt(); !at.IsZero() {
+				expires = at.UTC().Format(time.RFC3339Nano)
 			}
+			d := details(p)
 			got := fmt.Sprintf("%s|%s|%v|%s|%v|%v|%s|%s|%s",
-				p.Tenant, p.User, p.Roles, expires, p.Join, p.Publish, p.Info, p.Meta, p.TokenID)
+				p.Tenant, p.User, d.Roles, expires, d.Join, d.Publish, d.Info, d.Meta, d.TokenID)
 			if got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// details returns what p has of them.
+func details(p *auth.Principal) auth.Details {
+	if p == nil || p.Details == nil {
+		return auth.Details{}
+	}
+	return *p.Details
+}
+
+// TestPlainPrincipalIsSmall: a token that says no more than most costs a
+// connection little.
+func TestPlainPrincipalIsSmall(t *testing.T) {
+	v := newVerifier(t, auth.Options{Secrets: [][]byte{[]byte(testSecret)}})
+	p, err := v.Verify(hs256(goodHeader, claimsWith("userId", `"u"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := unsafe.Sizeof(*p); n > 48 || p.Details != nil {
+		t.Errorf("%d bytes and %v", n, p.Details)
 	}
 }
 
@@ -344,7 +367,7 @@ func TestPrincipalInLogs(t *testing.T) {
 
 func TestHasRole(t *testing.T) {
 	tenant := must(address.ParseTenantID("acme"))
-	p := &auth.Principal{Tenant: tenant, Roles: []string{"admin", "staff"}}
+	p := &auth.Principal{Tenant: tenant, Details: &auth.Details{Roles: []string{"admin", "staff"}}}
 	for role, want := range map[string]bool{"admin": true, "staff": true, "Admin": false, "adm": false, "": false} {
 		if p.HasRole(role) != want {
 			t.Errorf("%q: %v", role, !want)

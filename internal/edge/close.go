@@ -76,10 +76,15 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	if code == closeSlowConsumer {
 		l.lose(dropSlowConsumer, c.out.discard())
 	}
-	c.cutAt = l.hub.since(time.Now()) + flushBeforeClose
-	c.scheduleLocked(c.cutAt)
+	c.cutLaterLocked(flushBeforeClose)
 	c.out.push(frame.Close(code, reason))
 	l.markDirty(c)
+}
+
+// cutLaterLocked makes d the time that a closing connection has left.
+func (c *conn) cutLaterLocked(d time.Duration) {
+	c.nextPing = c.loop.hub.since(time.Now()) + d
+	c.scheduleLocked(c.nextPing)
 }
 
 // cutLocked ends c without a close frame. Caller holds the loop's mutex.

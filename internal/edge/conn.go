@@ -25,42 +25,57 @@ const (
 	stateOpen
 	// stateClosing: the close frame is queued; what is read is thrown away.
 	stateClosing
+	// stateFinned: all is written and the sending side is shut.
+	stateFinned
 	// stateClosed: the socket is gone and the slot is free.
 	stateClosed
 )
 
 // conn is one client's connection. It implements poll.Handler; the socket's
 // driver calls Readable, Writable and Closed, with loop.mu held.
+//
+// Its size is what an idle client costs, so it holds numbers no wider than they
+// need and nothing that only few use; slot is set once, but stands where there
+// is room.
 type conn struct {
 	// set once
 	id        message.ID
 	loop      *loop
-	slot      uint32
 	principal *auth.Principal
 	socket    poll.Socket
 
 	// guarded by loop.mu
-	state  state
-	dirty  bool
-	finned bool
+	limiter limiter
+	parser  frame.Parser
+	out     outbox
+	// seldom is nil while there is nothing in it.
+	seldom *seldom
+	// lastRead counts from the start of the hub, as does nextPing.
+	lastRead time.Duration
+	// nextPing is when the next ping is due, and once the connection is closing,
+	// when it is cut.
+	nextPing time.Duration
+	// behindSince is when the outbound queue last began to wait for the kernel;
+	// 0: it does not.
+	behindSince moment
+	// due is the tick for which the wheel names this connection; a name for
+	// another tick is old.
+	due   uint32
+	slot  uint32
+	state state
+	dirty bool
+	// blocked says that the kernel took less than it was offered: wait for
+	// Writable.
+	blocked bool
 	// countedAll says that a reference of interest in everything is held.
 	countedAll bool
-	limiter    limiter
-	parser     frame.Parser
-	out        outbox
+}
+
+// seldom is what a connection holds that few have. It is guarded by loop.mu.
+type seldom struct {
 	// notifications is nil until the client subscribed to types.
 	notifications map[string]struct{}
 	pending       []*pendingJoin
-	// Times count from the start of the hub.
-	lastRead, nextPing time.Duration
-	// cutAt is when a closing connection is cut.
-	cutAt time.Duration
-	// behindSince is when the outbound queue last began to wait for the kernel;
-	// 0: it does not.
-	behindSince time.Duration
-	// due is the tick for which the wheel names this connection; a name for
-	// another tick is old.
-	due uint32
 }
 
 // Readable implements poll.Handler: it takes what the socket read.
@@ -83,7 +98,7 @@ func (c *conn) Readable(data []byte) {
 
 // Writable implements poll.Handler: the kernel takes bytes again.
 func (c *conn) Writable() {
-	c.out.blocked = false
+	c.blocked = false
 	c.loop.markDirty(c)
 	c.loop.flushLocked()
 }
@@ -128,7 +143,7 @@ func (c *conn) fallBehindLocked() {
 // flushLocked writes what waits, as far as the kernel takes it.
 func (c *conn) flushLocked() {
 	l := c.loop
-	for !c.out.blocked && len(c.out.frames) > 0 && c.state != stateClosed {
+	for !c.blocked && len(c.out.frames) > 0 && c.state != stateClosed {
 		bufs := c.out.gather(l.bufs[:])
 		want := 0
 		for _, b := range bufs {
@@ -142,13 +157,12 @@ func (c *conn) flushLocked() {
 			c.cutLocked()
 			return
 		}
-		c.out.blocked = n < want
+		c.blocked = n < want
 	}
 	c.noteBehindLocked()
-	if c.state == stateClosing && len(c.out.frames) == 0 && !c.finned {
-		c.finned = true
-		c.cutAt = l.hub.since(time.Now()) + lingerAfterClose
-		c.scheduleLocked(c.cutAt)
+	if c.state == stateClosing && len(c.out.frames) == 0 {
+		c.state = stateFinned
+		c.cutLaterLocked(lingerAfterClose)
 		// An error here means that the socket is gone, which Closed tells.
 		_ = c.socket.CloseWrite()
 	}
@@ -166,8 +180,8 @@ func (c *conn) noteBehindLocked() {
 	case len(c.out.frames) == 0:
 		c.behindSince = 0
 	case c.behindSince == 0:
-		c.behindSince = max(1, c.loop.hub.since(time.Now()))
-		c.scheduleLocked(c.behindSince + c.loop.hub.opts.OutboundMaxAge)
+		c.behindSince = momentOf(c.loop.hub.since(time.Now()))
+		c.scheduleLocked(c.behindSince.time() + c.loop.hub.opts.OutboundMaxAge)
 	}
 }
 
@@ -175,8 +189,8 @@ func (c *conn) noteBehindLocked() {
 func (c *conn) sweepLocked() {
 	now, o := c.loop.clock, &c.loop.hub.opts
 	switch {
-	case c.state == stateClosing:
-		if now >= c.cutAt {
+	case c.state == stateClosing || c.state == stateFinned:
+		if now >= c.nextPing {
 			c.socket.Close()
 		}
 	case c.state == stateOpening:
@@ -186,9 +200,9 @@ func (c *conn) sweepLocked() {
 	case c.state != stateOpen:
 	case now-c.lastRead > o.IdleTimeout:
 		c.closeLocked(closePingTimeout, closeReason(closePingTimeout))
-	case c.behindSince > 0 && now-c.behindSince > o.OutboundMaxAge:
+	case c.behindSince > 0 && now-c.behindSince.time() > o.OutboundMaxAge:
 		c.fallBehindLocked()
-	case !c.principal.ExpiresAt.IsZero() && c.loop.now.After(c.principal.ExpiresAt):
+	case c.principal.Expired(c.loop.now):
 		c.closeLocked(closeTokenExpired, closeReason(closeTokenExpired))
 	case now >= c.nextPing:
 		c.nextPing = now + jitter(o.PingInterval)
@@ -203,15 +217,15 @@ func (c *conn) nextLocked() time.Duration {
 	switch c.state {
 	case stateOpening:
 		return c.lastRead + openTimeout
-	case stateClosing:
-		return c.cutAt
+	case stateClosing, stateFinned:
+		return c.nextPing
 	}
 	next := min(c.nextPing, c.lastRead+o.IdleTimeout)
 	if c.behindSince > 0 {
-		next = min(next, c.behindSince+o.OutboundMaxAge)
+		next = min(next, c.behindSince.time()+o.OutboundMaxAge)
 	}
-	if !c.principal.ExpiresAt.IsZero() {
-		next = min(next, c.loop.hub.since(c.principal.ExpiresAt))
+	if expires := c.principal.ExpiresAt(); !expires.IsZero() {
+		next = min(next, c.loop.hub.since(expires))
 	}
 	return next
 }
@@ -233,12 +247,38 @@ func jitter(d time.Duration) time.Duration {
 // wants reports whether c takes notifications of this type: it never chose
 // types, or chose this one or all.
 func (c *conn) wants(kind string) bool {
-	if c.notifications == nil {
+	types := c.types()
+	if types == nil {
 		return true
 	}
-	if _, ok := c.notifications[kind]; ok {
+	if _, ok := types[kind]; ok {
 		return true
 	}
-	_, ok := c.notifications[allTypes]
+	_, ok := types[allTypes]
 	return ok
+}
+
+// types returns the notification types that the client subscribed to; nil: it
+// never did.
+func (c *conn) types() map[string]struct{} {
+	if c.seldom == nil {
+		return nil
+	}
+	return c.seldom.notifications
+}
+
+// pending returns the joins whose interest is not live yet, oldest first.
+func (c *conn) pending() []*pendingJoin {
+	if c.seldom == nil {
+		return nil
+	}
+	return c.seldom.pending
+}
+
+// own returns c.seldom, and makes it if need be.
+func (c *conn) own() *seldom {
+	if c.seldom == nil {
+		c.seldom = &seldom{}
+	}
+	return c.seldom
 }

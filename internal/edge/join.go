@@ -39,8 +39,8 @@ const maxWaiting = 256
 
 // admitWaiting bounds what waits.
 func (c *conn) admitWaiting() error {
-	waiting := len(c.pending)
-	for _, p := range c.pending {
+	waiting := len(c.pending())
+	for _, p := range c.pending() {
 		waiting += len(p.then)
 	}
 	if waiting >= maxWaiting {
@@ -104,16 +104,16 @@ func (c *conn) subscribeLocked(cmd command) error {
 
 // admitTypes bounds the types of one connection as its channels are bounded.
 func (c *conn) admitTypes(types []string) error {
-	if len(c.notifications)+len(types) <= c.loop.hub.opts.MaxChannelsPerConnection {
+	if len(c.types())+len(types) <= c.loop.hub.opts.MaxChannelsPerConnection {
 		return nil
 	}
 	added := 0
 	for _, kind := range types {
-		if _, ok := c.notifications[kind]; !ok {
+		if _, ok := c.types()[kind]; !ok {
 			added++
 		}
 	}
-	if len(c.notifications)+added > c.loop.hub.opts.MaxChannelsPerConnection {
+	if len(c.types())+added > c.loop.hub.opts.MaxChannelsPerConnection {
 		return c.limitFault()
 	}
 	return nil
@@ -135,7 +135,7 @@ func (c *conn) admitTargets(targets []address.Target) error {
 			}
 		}
 	}
-	for _, p := range c.pending {
+	for _, p := range c.pending() {
 		add(p.targets)
 	}
 	before := len(coming)
@@ -153,7 +153,7 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 	if err := c.admitWaiting(); err != nil {
 		return err
 	}
-	for _, earlier := range slices.Backward(c.pending) {
+	for _, earlier := range slices.Backward(c.pending()) {
 		if len(earlier.then) > 0 && slices.ContainsFunc(p.targets, earlier.joins) {
 			earlier.then = append(earlier.then, deferred{p.request, func() error { return c.joinLocked(p) }})
 			return nil
@@ -179,11 +179,13 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 			p.waiting++
 		}
 	}
-	c.pending = append(c.pending, p)
 	p.waiting--
 	if p.waiting == 0 {
 		c.finishJoinLocked(p)
+		return nil
 	}
+	rare := c.own()
+	rare.pending = append(rare.pending, p)
 	return nil
 }
 
@@ -193,10 +195,7 @@ func (p *pendingJoin) joins(t address.Target) bool { return slices.Contains(p.ta
 // finishJoinLocked ends a pending join, and then does what waited for it.
 func (c *conn) finishJoinLocked(p *pendingJoin) {
 	l := c.loop
-	c.pending = slices.DeleteFunc(c.pending, func(o *pendingJoin) bool { return o == p })
-	if len(c.pending) == 0 {
-		c.pending = nil
-	}
+	c.dropPendingLocked(p)
 	if c.state != stateOpen || p.failed != nil {
 		for _, t := range p.targets {
 			l.hub.bus.Release(t)
@@ -227,11 +226,28 @@ func (c *conn) addTypes(types []string) {
 	if types == nil {
 		return
 	}
-	if c.notifications == nil {
-		c.notifications = make(map[string]struct{}, len(types))
+	rare := c.own()
+	if rare.notifications == nil {
+		rare.notifications = make(map[string]struct{}, len(types))
 	}
 	for _, kind := range types {
-		c.notifications[kind] = struct{}{}
+		rare.notifications[kind] = struct{}{}
+	}
+}
+
+// dropPendingLocked takes p off the pending joins, if it is there.
+func (c *conn) dropPendingLocked(p *pendingJoin) {
+	rare := c.seldom
+	if rare == nil {
+		return
+	}
+	rare.pending = slices.DeleteFunc(rare.pending, func(o *pendingJoin) bool { return o == p })
+	switch {
+	case len(rare.pending) > 0:
+	case rare.notifications == nil:
+		c.seldom = nil
+	default:
+		rare.pending = nil
 	}
 }
 
@@ -248,7 +264,7 @@ func (c *conn) leaveChannelLocked(cmd command) error {
 func (c *conn) leaveLocked(request command, channel address.Channel) error {
 	target, err := address.ChannelTarget(c.principal.Tenant, channel)
 	if err == nil {
-		for _, p := range slices.Backward(c.pending) {
+		for _, p := range slices.Backward(c.pending()) {
 			if p.joins(target) {
 				if err := c.admitWaiting(); err != nil {
 					return err

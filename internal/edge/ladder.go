@@ -122,7 +122,7 @@ func (h *Hub) evictSlowest() {
 		l.mu.Lock()
 		for _, c := range l.conns {
 			if c != nil && c.state == stateOpen && c.out.bytes > 0 {
-				queues = append(queues, queue{c, c.out.bytes})
+				queues = append(queues, queue{c, c.out.waiting()})
 			}
 		}
 		l.mu.Unlock()

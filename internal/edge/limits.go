@@ -34,7 +34,7 @@ type limiter struct {
 	// due is when the allowance of all messages so far is used up.
 	due time.Duration
 	// excessSince and lastRefused bound the present excess.
-	excessSince, lastRefused time.Duration
+	excessSince, lastRefused moment
 }
 
 // allow takes a message of so many units at now. One that is larger than the
@@ -45,10 +45,11 @@ func (l *limiter) allow(r rate, now time.Duration, units int) bool {
 		l.due = due
 		return true
 	}
-	if l.lastRefused == 0 || now-l.lastRefused > excessGap {
-		l.excessSince = now
+	refused := momentOf(now)
+	if l.lastRefused == 0 || (refused-l.lastRefused).time() > excessGap {
+		l.excessSince = refused
 	}
-	l.lastRefused = max(now, 1)
+	l.lastRefused = refused
 	return false
 }
 
@@ -57,4 +58,4 @@ func (l *limiter) allow(r rate, now time.Duration, units int) bool {
 func (l *limiter) charge(r rate, units int) { l.due += r.interval * time.Duration(max(0, units)) }
 
 // flooding reports whether the present excess has gone on for too long.
-func (l *limiter) flooding() bool { return l.lastRefused-l.excessSince >= excessLimit }
+func (l *limiter) flooding() bool { return (l.lastRefused - l.excessSince).time() >= excessLimit }

@@ -238,7 +238,7 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 
 // markDirty puts c on the list of connections to write to.
 func (l *loop) markDirty(c *conn) {
-	if c.dirty || c.out.blocked {
+	if c.dirty || c.blocked {
 		return
 	}
 	c.dirty = true

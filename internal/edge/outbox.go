@@ -6,6 +6,9 @@ import "github.com/aegisx/pushd/internal/edge/frame"
 // traffic needs no allocation and a burst leaves no memory behind.
 const maxKeptQueue = 8
 
+// maxQueuedBytes bounds every queue, whatever the options allow.
+const maxQueuedBytes = 1 << 30
+
 // outbox is what waits for one connection: frames that are shared with other
 // connections and never changed. It is owned by the connection's loop.
 type outbox struct {
@@ -14,24 +17,24 @@ type outbox struct {
 	compressor *frame.Compressor
 	// sent is how many bytes of frames[0] are out. Once it is positive, that
 	// frame finishes before anything else.
-	sent int
-	// bytes is what remains to be written.
-	bytes int
-	// blocked says that the kernel took less than it was offered: wait for
-	// Writable.
-	blocked bool
+	sent uint32
+	// bytes is what remains to be written. One frame and maxQueuedBytes fit.
+	bytes uint32
 }
 
 // admits reports whether one more frame of n bytes fits. An empty queue admits
 // one of any size.
 func (o *outbox) admits(n, maxBytes, maxFrames int) bool {
-	return o.bytes == 0 || o.bytes+n <= maxBytes && len(o.frames) < maxFrames
+	return o.bytes == 0 || o.waiting()+n <= min(maxBytes, maxQueuedBytes) && len(o.frames) < maxFrames
 }
 
 func (o *outbox) push(f *frame.Frame) {
 	o.frames = append(o.frames, f)
-	o.bytes += o.size(f)
+	o.bytes += uint32(o.size(f)) //nolint:gosec // No frame is that large.
 }
+
+// waiting returns how many bytes wait.
+func (o *outbox) waiting() int { return int(o.bytes) }
 
 // size returns how many bytes f is for this connection.
 func (o *outbox) size(f *frame.Frame) int { return len(f.For(o.compressor)) }
@@ -53,7 +56,7 @@ func (o *outbox) discard() int {
 	o.frames = o.frames[:keep]
 	o.bytes = 0
 	if keep == 1 {
-		o.bytes = o.size(o.frames[0]) - o.sent
+		o.bytes = uint32(o.size(o.frames[0])) - o.sent //nolint:gosec // As in push.
 	}
 	return gone
 }
@@ -72,14 +75,14 @@ func (o *outbox) gather(bufs [][]byte) [][]byte {
 
 // advance records that n bytes went out.
 func (o *outbox) advance(n int) {
-	o.bytes -= n
-	n += o.sent
+	o.bytes -= uint32(n) //nolint:gosec // No more than waited.
+	n += int(o.sent)
 	done := 0
 	for done < len(o.frames) && n >= o.size(o.frames[done]) {
 		n -= o.size(o.frames[done])
 		done++
 	}
-	o.sent = n
+	o.sent = uint32(n) //nolint:gosec // Less than a frame.
 	rest := copy(o.frames, o.frames[done:])
 	clear(o.frames[rest:])
 	o.frames = o.frames[:rest]

@@ -60,7 +60,7 @@ func TestOutboxModel(t *testing.T) {
 				// What began to go out stays, the rest is gone.
 				rest := 0
 				if o.sent > 0 {
-					rest = o.frames[0].Len() - o.sent
+					rest = o.frames[0].Len() - int(o.sent)
 				}
 				gone, before := o.discard(), len(o.frames)
 				if before > 1 || gone < 0 {
@@ -82,8 +82,8 @@ func TestOutboxModel(t *testing.T) {
 			if !bytes.HasPrefix(want, out) {
 				t.Fatalf("seed %d: what went out is not what was pushed", seed)
 			}
-			if o.bytes != len(want)-len(out) || (o.bytes == 0) != (len(o.frames) == 0) {
-				t.Fatalf("seed %d: %d bytes in %d frames wait, %d are missing", seed, o.bytes, len(o.frames), len(want)-len(out))
+			if o.waiting() != len(want)-len(out) || (o.bytes == 0) != (len(o.frames) == 0) {
+				t.Fatalf("seed %d: %d bytes in %d frames wait, %d are missing", seed, o.waiting(), len(o.frames), len(want)-len(out))
 			}
 		}
 	}

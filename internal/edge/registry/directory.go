@@ -14,9 +14,11 @@ const parts = 64
 // Directory tells which loops hold members of a target. It may be used
 // concurrently. Loops are numbered 0 to 63; calls for other numbers do
 // nothing.
+//
+// It keeps fingerprints of the targets instead of the targets, which halves it.
 type Directory struct {
 	// set once
-	seed  maphash.Seed
+	seeds [2]maphash.Seed
 	parts [parts]part
 
 	tenants, users, channels atomic.Int64
@@ -25,30 +27,35 @@ type Directory struct {
 // part is the directory's share of the targets.
 type part struct {
 	mu    sync.RWMutex
-	loops map[address.Target]uint64
+	loops map[fingerprint]uint64
 	_     [96]byte // two parts never share a cache line
 }
 
+// fingerprint stands for a target: two hashes of it, whose seeds nobody knows.
+// That two targets of a node share one takes some 2^64 of them.
+type fingerprint [2]uint64
+
 // NewDirectory makes an empty directory.
 func NewDirectory() *Directory {
-	d := &Directory{seed: maphash.MakeSeed()}
+	d := &Directory{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	for i := range d.parts {
-		d.parts[i].loops = make(map[address.Target]uint64)
+		d.parts[i].loops = make(map[fingerprint]uint64)
 	}
 	return d
 }
 
 // Add records that loop has members of t. Adding it again changes nothing.
 func (d *Directory) Add(t address.Target, loop int) {
-	p := d.part(t)
+	f := d.fingerprint(t)
+	p := d.part(f)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.loops[t]
+	before := p.loops[f]
 	after := before | bit(loop)
 	if after == before {
 		return
 	}
-	p.loops[t] = after
+	p.loops[f] = after
 	if before == 0 {
 		d.count(t.Kind(), 1)
 	}
@@ -56,28 +63,30 @@ func (d *Directory) Add(t address.Target, loop int) {
 
 // Remove records that loop has no members of t any more.
 func (d *Directory) Remove(t address.Target, loop int) {
-	p := d.part(t)
+	f := d.fingerprint(t)
+	p := d.part(f)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.loops[t]
+	before := p.loops[f]
 	after := before &^ bit(loop)
 	switch after {
 	case before:
 	case 0:
-		delete(p.loops, t)
+		delete(p.loops, f)
 		d.count(t.Kind(), -1)
 	default:
-		p.loops[t] = after
+		p.loops[f] = after
 	}
 }
 
 // Loops returns the loops that have members of t, as a bit mask: bit i is
 // loop i.
 func (d *Directory) Loops(t address.Target) uint64 {
-	p := d.part(t)
+	f := d.fingerprint(t)
+	p := d.part(f)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return p.loops[t]
+	return p.loops[f]
 }
 
 // Counts returns how many tenants, users and channels have members. While
@@ -86,9 +95,11 @@ func (d *Directory) Counts() (tenants, users, channels int) {
 	return int(d.tenants.Load()), int(d.users.Load()), int(d.channels.Load())
 }
 
-func (d *Directory) part(t address.Target) *part {
-	return &d.parts[maphash.Comparable(d.seed, t)%parts]
+func (d *Directory) fingerprint(t address.Target) fingerprint {
+	return fingerprint{maphash.Comparable(d.seeds[0], t), maphash.Comparable(d.seeds[1], t)}
 }
+
+func (d *Directory) part(f fingerprint) *part { return &d.parts[f[0]%parts] }
 
 func (d *Directory) count(kind address.Kind, n int64) {
 	switch kind {
