@@ -277,7 +277,7 @@ func TestBenchFails(t *testing.T) {
 		"wrong token, hint": {
 			benchArgs(at, "connect"), exitFailure, "get a new token, then reconnect\n  The tokens are signed with --secret-file: is that",
 		},
-		"too large":    {benchArgs(at, "unicast", append(whole, "--payload", "2000000")...), exitFailure, "InvalidArgument"},
+		"too large":    {benchArgs(at, "unicast", append(whole, "--payload", "2000000", "--in-flight", "1")...), exitFailure, "InvalidArgument"},
 		"no such path": {benchArgs(at, "connect", "--url", "ws://"+at.HTTP+"/nothing"), exitFailure, "refused the upgrade"},
 		"nobody serves": {
 			benchArgs(at, "connect", "--url", "ws://127.0.0.1:1/ws"), exitFailure,
