@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/test/harness"
@@ -116,16 +115,9 @@ func join(ctx context.Context, t *testing.T, s *harness.Socket, channels ...stri
 }
 
 // control returns a client of the node's Control API.
-func control(t *testing.T, n *harness.Node) pushdv1.ControlServiceClient {
+func control(t *testing.T, n *harness.Node, options ...grpc.DialOption) pushdv1.ControlServiceClient {
 	t.Helper()
-	return controlWith(t, n)
-}
-
-// controlWith is control with more options.
-func controlWith(t *testing.T, n *harness.Node, options ...grpc.DialOption) pushdv1.ControlServiceClient {
-	t.Helper()
-	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	conn, err := grpc.NewClient(n.GRPC, options...)
+	api, conn, err := harness.Control(n.GRPC, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +126,7 @@ func controlWith(t *testing.T, n *harness.Node, options ...grpc.DialOption) push
 			t.Error(err)
 		}
 	})
-	return pushdv1.NewControlServiceClient(conn)
+	return api
 }
 
 // pushd runs the binary to its end and returns its exit code and all that it

@@ -4,12 +4,9 @@
 package e2e_test
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -36,54 +33,21 @@ var suite struct {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if list := flag.Lookup("test.list"); list != nil && list.Value.String() != "" {
-		os.Exit(m.Run()) // nothing runs, so nothing is built
-	}
-	os.Exit(runAll(m))
+	os.Exit(harness.RunSuite(m, "end-to-end", setUp, func() error {
+		return errors.Join(harness.CheckOutputs(suite.dir, checkOutput), goleak.Find())
+	}))
 }
 
-func runAll(m *testing.M) (code int) {
-	dir, err := os.MkdirTemp("", "pushd-e2e-")
-	if err != nil {
-		return fail(err)
-	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			code = fail(err)
-		}
-	}()
+func setUp(dir string) error {
 	suite.dir = dir
-	if err := setUp(); err != nil {
-		return fail(err)
-	}
 	suite.secrets.add(secret)
 	suite.secrets.add(canary)
-	code = m.Run()
-	if err := errors.Join(checkOutputs(), goleak.Find()); err != nil {
-		return fail(err)
-	}
-	return code
-}
-
-func setUp() error {
 	var err error
 	if suite.root, err = harness.Root(); err != nil {
 		return err
 	}
-	suite.secretFile = filepath.Join(suite.dir, "secret.txt")
-	if err := os.WriteFile(suite.secretFile, []byte(secret+"\n"), 0o600); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
-	defer cancel()
-	suite.binary, err = harness.Build(ctx, suite.root, suite.dir, "-race")
+	suite.binary, suite.secretFile, err = harness.Prepare(suite.root, dir, secret, "-race")
 	return err
-}
-
-func fail(err error) int {
-	_, _ = fmt.Fprintln(os.Stderr, "end-to-end tests:", err)
-	return 1
 }
 
 // secretTexts are texts that no node may write. Safe for concurrent use.
@@ -126,25 +90,6 @@ func (s *secretTexts) find(output string) int {
 	return found
 }
 
-// checkOutputs looks through all that the nodes of the run wrote.
-func checkOutputs() error {
-	var errs []error
-	files, err := filepath.Glob(filepath.Join(suite.dir, "*", "*.std*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range files {
-		output, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if err := checkOutput(string(output)); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", filepath.Base(path), err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // checkOutput refuses output that holds secrets or tells of a broken program.
 func checkOutput(output string) error {
 	var errs []error
@@ -155,10 +100,5 @@ func checkOutput(output string) error {
 	if strings.Contains(output, "eyJ") {
 		errs = append(errs, errors.New("something like a token was logged"))
 	}
-	for _, broken := range []string{"DATA RACE", "panic: ", "fatal error: ", "goroutine 1 ["} {
-		if strings.Contains(output, broken) {
-			errs = append(errs, fmt.Errorf("%s:\n%s", broken, output))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, harness.CheckIntact(output))...)
 }

@@ -167,7 +167,7 @@ func TestCallsInFlightFinish(t *testing.T) {
 	}
 	done := make(chan outcome, 1)
 	w := &sentWatch{sent: make(chan struct{})}
-	watched := controlWith(t, a, grpc.WithStatsHandler(w))
+	watched := control(t, a, grpc.WithStatsHandler(w))
 	go func() {
 		answer, err := watched.Stats(ctx, &pushdv1.StatsRequest{Fresh: true})
 		done <- outcome{answer, err}

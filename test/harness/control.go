@@ -11,8 +11,8 @@ import (
 
 // Control returns a client of the Control API at addr; the caller closes the
 // connection.
-func Control(addr string) (pushdv1.ControlServiceClient, *grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func Control(addr string, options ...grpc.DialOption) (pushdv1.ControlServiceClient, *grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(addr, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("control API at %s: %w", addr, err)
 	}

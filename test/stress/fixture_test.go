@@ -2,11 +2,7 @@ package stress_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,12 +10,8 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
-const (
-	// patience bounds what should happen soon.
-	patience = 45 * time.Second
-	// buildPatience bounds the compiling of pushd.
-	buildPatience = 5 * time.Minute
-)
+// patience bounds what should happen soon.
+const patience = 45 * time.Second
 
 // bounded returns a context that ends with the test, or after limit.
 func bounded(t *testing.T, limit time.Duration) context.Context {
@@ -103,26 +95,4 @@ func metric(ctx context.Context, t *testing.T, n *harness.Node, name, label stri
 		t.Fatal(err)
 	}
 	return int(v)
-}
-
-// checkOutputs looks for signs of a broken program in all that the nodes
-// wrote.
-func checkOutputs() error {
-	files, err := filepath.Glob(filepath.Join(suite.dir, "*", "*.std*"))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, path := range files {
-		output, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		for _, broken := range []string{"DATA RACE", "panic: ", "fatal error: ", "goroutine 1 ["} {
-			if strings.Contains(string(output), broken) {
-				errs = append(errs, fmt.Errorf("%s in %s:\n%s", broken, filepath.Base(path), output))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

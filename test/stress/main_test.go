@@ -9,12 +9,9 @@
 package stress_test
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -37,58 +34,25 @@ var suite struct {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if list := flag.Lookup("test.list"); list != nil && list.Value.String() != "" {
-		os.Exit(m.Run()) // nothing runs, so nothing is built
-	}
-	if runtime.GOOS != "linux" {
+	if runtime.GOOS != "linux" && !harness.Listing() {
 		_, _ = fmt.Fprintln(os.Stderr, "stress tests are skipped: they look at processes through Linux's /proc")
 		return
 	}
-	os.Exit(runAll(m))
+	os.Exit(harness.RunSuite(m, "stress", setUp, func() error {
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), goleak.Find())
+	}))
 }
 
-func runAll(m *testing.M) (code int) {
-	dir, err := os.MkdirTemp("", "pushd-stress-")
-	if err != nil {
-		return fail(err)
-	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			code = fail(err)
-		}
-	}()
+func setUp(dir string) error {
 	suite.dir, suite.long = dir, os.Getenv("PUSHD_STRESS") == "long"
-	if err := setUp(); err != nil {
-		return fail(err)
-	}
-	code = m.Run()
-	if err := errors.Join(checkOutputs(), goleak.Find()); err != nil {
-		return fail(err)
-	}
-	return code
-}
-
-func setUp() error {
 	root, err := harness.Root()
 	if err != nil {
 		return err
 	}
-	suite.secretFile = filepath.Join(suite.dir, "secret.txt")
-	if err := os.WriteFile(suite.secretFile, []byte(secret+"\n"), 0o600); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
-	defer cancel()
-	flags := []string{"-race"}
+	flag := "-race"
 	if suite.long {
-		flags = []string{"-trimpath"}
+		flag = "-trimpath"
 	}
-	suite.binary, err = harness.Build(ctx, root, suite.dir, flags...)
+	suite.binary, suite.secretFile, err = harness.Prepare(root, dir, secret, flag)
 	return err
-}
-
-func fail(err error) int {
-	_, _ = fmt.Fprintln(os.Stderr, "stress tests:", err)
-	return 1
 }
