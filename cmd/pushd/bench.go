@@ -213,3 +213,16 @@ func (f *trafficFlags) scenario(name, what string) benchRun {
 		validate: func() error { return f.options().Validate() },
 	}
 }
+
+// runDeliveries runs a scenario whose messages have to arrive.
+func (f *trafficFlags) runDeliveries(
+	cmd *cobra.Command, r benchRun, measure func(context.Context, bench.Server, bench.TrafficOptions) (bench.TrafficResult, error),
+) error {
+	r.measure = func(ctx context.Context, s bench.Server, w benchWatch) (benchResult, error) {
+		o := f.options()
+		o.Stop, o.Progress = w.stop, w.show
+		t, err := measure(ctx, s, o)
+		return trafficResult{t}, err
+	}
+	return f.run(cmd, r)
+}

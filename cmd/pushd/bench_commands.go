@@ -70,14 +70,7 @@ fields of --output json.`,
   pushd bench fanout --secret-file secret.txt --clients 1000 --pid 4711`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := f.scenario("fanout", fmt.Sprintf("messages to all of %d clients", f.clients))
-			r.measure = func(ctx context.Context, s bench.Server, w benchWatch) (benchResult, error) {
-				o := f.options()
-				o.Stop, o.Progress = w.stop, w.show
-				t, err := bench.Fanout(ctx, s, o)
-				return trafficResult{t}, err
-			}
-			return f.run(cmd, r)
+			return f.runDeliveries(cmd, f.scenario("fanout", fmt.Sprintf("messages to all of %d clients", f.clients)), bench.Fanout)
 		},
 	}
 	f.addTo(cmd.Flags(), 100, 16)
@@ -97,14 +90,7 @@ had it. "pushd bench --help" has what all benches share, and the fields of
   pushd bench unicast --secret-file secret.txt --clients 1000 --in-flight 64 --duration 30s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := f.scenario("unicast", fmt.Sprintf("messages to one of %d clients", f.clients))
-			r.measure = func(ctx context.Context, s bench.Server, w benchWatch) (benchResult, error) {
-				o := f.options()
-				o.Stop, o.Progress = w.stop, w.show
-				t, err := bench.Unicast(ctx, s, o)
-				return trafficResult{t}, err
-			}
-			return f.run(cmd, r)
+			return f.runDeliveries(cmd, f.scenario("unicast", fmt.Sprintf("messages to one of %d clients", f.clients)), bench.Unicast)
 		},
 	}
 	f.addTo(cmd.Flags(), 100, 64)

@@ -27,6 +27,7 @@ type benchTarget struct {
 	client           client
 	url              string
 	secret           tokenSecret
+	key              secret // what secret holds; check reads it
 	tenant           string
 	audience, issuer string
 	pid              int
@@ -61,6 +62,10 @@ func (t *benchTarget) check(ctx context.Context, r benchRun) error {
 	if _, err := (bench.Process{PID: t.pid}).CPU(); err != nil {
 		return usagef("--pid: %w", err)
 	}
+	var err error
+	if t.key, err = t.secret.read(); err != nil {
+		return err
+	}
 	if r.clients > 0 {
 		if err := t.checkURL(ctx); err != nil {
 			return err
@@ -81,12 +86,7 @@ func (t *benchTarget) checkURL(ctx context.Context) error {
 		return usagef("--url must begin with ws://: TLS would measure this side of it too")
 	case u.Hostname() == "":
 		return usagef("--url %s has no host", t.url)
-	}
-	key, err := t.secret.read()
-	switch {
-	case err != nil:
-		return err
-	case !key.isSet():
+	case !t.key.isSet():
 		return usagef("a secret is missing: give --secret-file, the one that the server has as --jwt-secret-file")
 	}
 	return t.requireLocal(ctx, "url", t.url, u.Hostname())
@@ -141,12 +141,8 @@ func isLocal(ctx context.Context, host string) (bool, error) {
 
 // open calls do with the target of a run.
 func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd) error) error {
-	key, err := t.secret.read()
-	if err != nil {
-		return err
-	}
 	b := bench.Target{
-		Secret: []byte(key.reveal()), Tenant: t.tenant, Audience: t.audience, Issuer: t.issuer,
+		Secret: []byte(t.key.reveal()), Tenant: t.tenant, Audience: t.audience, Issuer: t.issuer,
 		TokenLife: r.lasts + connectAllowance, PID: t.pid,
 	}
 	if r.clients > 0 {

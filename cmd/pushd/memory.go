@@ -12,8 +12,8 @@ const (
 	heapCheck = 500 * time.Millisecond
 	// calmShare is the share of the live heap that a node at rest allocates in
 	// a heapCheck, at most. tidyShare is the share that must be there to win.
-	// Together they keep two tidyings at least tidyShare/calmShare checks
-	// apart, which is 16 s.
+	// A calm node takes tidyShare/calmShare checks for that, which is 16 s; one
+	// with short bursts between the checks can be tidied with each.
 	calmShare = 1.0 / 128
 	tidyShare = 1.0 / 4
 	// tidyBytes must be there to win in any case.
