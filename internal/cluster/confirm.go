@@ -19,32 +19,10 @@ const confirmTimeout = 250 * time.Millisecond
 // answer proves that the server of who answered knows the subscriptions, however
 // busy the machines are. False proves nothing: there may be nobody to ask.
 func (g *gatherer) confirm(ctx context.Context) bool {
-	waiting := make(map[string]bool)
-	for _, n := range g.roster.view() {
-		if answers(n.State) {
-			waiting[n.Name] = true
-		}
-	}
-	if len(waiting) == 0 {
-		return false
-	}
-	id, replies := g.open(len(waiting))
-	defer g.hangUp(id)
-	data, err := proto.Marshal(&clusterv1.StatsQuery{ReplyTo: replySubject(g.self.node, id)})
-	if err != nil || g.out.publish(subjectConfirm, data) != nil {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
-	for len(waiting) > 0 {
-		select {
-		case r := <-replies:
-			delete(waiting, r.node.Name)
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
+	_, all := g.ask(ctx, subjectConfirm, &clusterv1.StatsQuery{}, g.roster.view())
+	return all
 }
 
 // confirm answers another node's confirm. It reports false for what no node

@@ -128,24 +128,37 @@ func (g *gatherer) gather(q stats.Query) *stats.Cluster {
 
 // collect returns the reports that came in time, at most one per node.
 func (g *gatherer) collect(ask stats.Query, others []stats.Node) []report {
+	if !g.live.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), gatherTimeout)
+	defer cancel()
+	reports, _ := g.ask(ctx, subjectStats, wireQuery(ask), others)
+	return reports
+}
+
+// ask puts a question to the nodes and returns the reports that came before ctx
+// ended, at most one per node. all says that every one of others that should
+// answer did; there must be one.
+func (g *gatherer) ask(
+	ctx context.Context, subject string, q *clusterv1.StatsQuery, others []stats.Node,
+) (reports []report, all bool) {
 	waiting := make(map[string]bool)
 	for _, n := range others {
 		if answers(n.State) {
 			waiting[n.Name] = true
 		}
 	}
-	if len(others) == 0 || !g.live.Load() {
-		return nil
+	if len(waiting) == 0 {
+		return nil, false
 	}
 	id, replies := g.open(len(others))
 	defer g.hangUp(id)
-	data, err := proto.Marshal(wireQuery(ask, replySubject(g.self.node, id)))
-	if err != nil || g.out.publish(subjectStats, data) != nil {
-		return nil
+	q.ReplyTo = replySubject(g.self.node, id)
+	data, err := proto.Marshal(q)
+	if err != nil || g.out.publish(subject, data) != nil {
+		return nil, false
 	}
-	timeout := time.NewTimer(gatherTimeout)
-	defer timeout.Stop()
-	var reports []report
 	seen := make(map[string]bool)
 	for len(waiting) > 0 {
 		select {
@@ -156,11 +169,11 @@ func (g *gatherer) collect(ask stats.Query, others []stats.Node) []report {
 			seen[r.node.Name] = true
 			delete(waiting, r.node.Name)
 			reports = append(reports, r)
-		case <-timeout.C:
-			return reports
+		case <-ctx.Done():
+			return reports, false
 		}
 	}
-	return reports
+	return reports, true
 }
 
 // open begins a question.

@@ -48,9 +48,8 @@ func wireNode(hb *clusterv1.Heartbeat) stats.Node {
 	}
 }
 
-func wireQuery(q stats.Query, replyTo string) *clusterv1.StatsQuery {
+func wireQuery(q stats.Query) *clusterv1.StatsQuery {
 	return &clusterv1.StatsQuery{
-		ReplyTo:  replyTo,
 		TenantId: q.Tenant.String(),
 		Channel:  q.Channel.String(),
 		Limit:    uint32(q.Limit), //nolint:gosec // maxAsk bounds it.
