@@ -7,9 +7,9 @@
 // [Connect] opens connections, [Idle] weighs them, [Fanout] sends each message
 // to all of them, [Unicast] each to one at random; [Notify] calls for users who
 // need not be there. A scenario opens its own connections and closes them before
-// it returns; one that is told to stop tells what it has measured. What it loads is a [Server]:
-// [Pushd], or anything else that sends WebSocket frames, so that the same
-// measure can be laid to a bare loop of writes.
+// it returns; one that is told to stop tells what it has measured. What it loads
+// is a [Server]: [Pushd], or anything else that sends WebSocket frames, so that
+// the same measure can be laid to a bare loop of writes.
 //
 // # Open and closed loop
 //
@@ -21,9 +21,9 @@
 //
 // # Delivery
 //
-// Every message is numbered. A scenario other than Notify fails unless each one reached as many
-// receivers as it should; a connection that ends before its time fails it at
-// once, with the close code of the server.
+// Every message is numbered. A scenario other than Notify fails unless each one
+// reached as many receivers as it should; a connection that ends before its time
+// fails it at once, with the close code of the server.
 //
 // # Cost
 //

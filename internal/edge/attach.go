@@ -49,8 +49,8 @@ func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) err
 }
 
 // registerLocked makes c a member of its tenant, its user unless that is zero,
-// and everybody. The client is told once the interest in all of them is live, and nothing is read
-// from it or sent to it before.
+// and everybody. The client is told once the interest in all of them is live,
+// and nothing is read from it or sent to it before.
 func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 	h := l.hub
 	l.tell(time.Now())
@@ -81,7 +81,6 @@ func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 		}
 	}
 	ask(address.AllTarget())
-	c.countedAll = true
 	ask(tenant)
 	l.joinLocked(c, tenant)
 	if !user.IsZero() {

@@ -19,8 +19,8 @@ const (
 )
 
 // failureLimiter tells which addresses keep trying bad tokens. An IPv6 address
-// counts by its /64. Loopback is exempt: behind a proxy on the
-// same machine it is everybody's address.
+// counts by its /64. Loopback is exempt: behind a proxy on the same machine it is
+// everybody's address.
 type failureLimiter struct {
 	mu sync.Mutex
 	// due is when the failures of an address are forgotten.

@@ -98,12 +98,9 @@ func (c *conn) cutLocked() {
 }
 
 // detachLocked takes c out of every target. From here on nothing is queued for
-// it but its close frame.
+// it but its close frame. It is called once, on the way to stateClosing.
 func (c *conn) detachLocked() {
 	l := c.loop
 	l.shard.LeaveAll(c.slot, l.releaseLocked)
-	if c.countedAll {
-		c.countedAll = false
-		l.hub.bus.Release(address.AllTarget())
-	}
+	l.hub.bus.Release(address.AllTarget())
 }

@@ -67,8 +67,6 @@ type conn struct {
 	// blocked says that the kernel took less than it was offered: wait for
 	// Writable.
 	blocked bool
-	// countedAll says that a reference of interest in everything is held.
-	countedAll bool
 }
 
 // seldom is what a connection holds that few have. It is guarded by loop.mu.

@@ -104,16 +104,17 @@ func (c *conn) subscribeLocked(cmd command) error {
 
 // admitTypes bounds the types of one connection as its channels are bounded.
 func (c *conn) admitTypes(types []string) error {
-	if len(c.types())+len(types) <= c.loop.hub.opts.MaxChannelsPerConnection {
+	present, most := c.types(), c.loop.hub.opts.MaxChannelsPerConnection
+	if len(present)+len(types) <= most {
 		return nil
 	}
 	added := 0
 	for _, kind := range types {
-		if _, ok := c.types()[kind]; !ok {
+		if _, ok := present[kind]; !ok {
 			added++
 		}
 	}
-	if len(c.types())+added > c.loop.hub.opts.MaxChannelsPerConnection {
+	if len(present)+added > most {
 		return c.limitFault()
 	}
 	return nil
