@@ -25,6 +25,7 @@ import (
 var (
 	_ cluster.Sink   = (*edge.Hub)(nil)
 	_ edge.Bus       = (*cluster.Router)(nil)
+	_ edge.History   = (*cluster.Router)(nil)
 	_ edge.Verifier  = (*auth.Cache)(nil)
 	_ control.Router = (*cluster.Router)(nil)
 )
@@ -121,7 +122,7 @@ func build(ctx context.Context, c *config, log *slog.Logger) (_ *node, err error
 	}
 	// The last part that can fail: it starts a goroutine that only its drain
 	// ends.
-	if n.edge, err = edge.NewServer(n.hub, verifier, n.router, newFallback(n.ready, page)); err != nil {
+	if n.edge, err = edge.NewServer(n.hub, verifier, n.router, n.router, newFallback(n.ready, page)); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
 	return n, nil

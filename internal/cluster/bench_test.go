@@ -15,6 +15,7 @@ type counter struct{ got chan struct{} }
 
 func (c counter) Deliver(*message.Message)    { c.got <- struct{}{} }
 func (counter) Totals() stats.Totals          { return stats.Totals{} }
+func (counter) Doubt(address.Target)          {}
 func (counter) Local(stats.Query) stats.Local { return stats.Local{} }
 
 func benchRouter(b *testing.B) (*cluster.Router, counter) {
@@ -64,7 +65,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	acquireLive(b, r, target)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
+		if _, err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
 			b.Fatalf("publish: %v", err)
 		}
 		<-c.got
@@ -79,7 +80,7 @@ func BenchmarkPublishParallel(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
+			if _, err := r.Publish(b.Context(), msg(target, `{"type":"x"}`)); err != nil {
 				b.Errorf("publish: %v", err)
 				return
 			}

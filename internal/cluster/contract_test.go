@@ -78,7 +78,7 @@ func TestKeepsOrderPerTarget(t *testing.T) {
 					m := msg(target, fmt.Sprintf("%d/%d", p, i))
 					var err error
 					if i%3 == 0 {
-						err = from.Publish(t.Context(), m)
+						_, err = from.Publish(t.Context(), m)
 					} else {
 						err = from.Enqueue(m)
 					}
@@ -137,7 +137,7 @@ func TestCarriesEveryField(t *testing.T) {
 			ReportTo: "pd1.r.n1.7", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 			Payload: []byte(`{"type":"notification"}`),
 		}
-		if err := nodes[len(nodes)-1].Publish(t.Context(), sent); err != nil {
+		if _, err := nodes[len(nodes)-1].Publish(t.Context(), sent); err != nil {
 			t.Fatalf("publish: %v", err)
 		}
 		nodes[0].sink.await(t, "message", func(got []*message.Message) bool { return len(got) == 1 })
@@ -151,10 +151,10 @@ func TestCarriesEveryField(t *testing.T) {
 func TestRefusesWhatCannotBeSent(t *testing.T) {
 	n := startNode(t, "n1", nil)
 	target := channelOf(t, "acme", "c")
-	if err := n.Publish(t.Context(), msg(target, strings.Repeat("x", n.opts.MaxPayload+1))); !errors.Is(err, message.ErrTooLarge) {
+	if _, err := n.Publish(t.Context(), msg(target, strings.Repeat("x", n.opts.MaxPayload+1))); !errors.Is(err, message.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}
-	if err := n.Publish(t.Context(), msg(address.Target{}, "x")); err == nil {
+	if _, err := n.Publish(t.Context(), msg(address.Target{}, "x")); err == nil {
 		t.Error("no target: no error")
 	}
 	n.acquire(t, target)
@@ -171,7 +171,7 @@ func TestExpiredIsDropped(t *testing.T) {
 	n.acquire(t, target)
 	late := msg(target, "late")
 	late.Deadline = time.Now().Add(-time.Second)
-	if err := n.Publish(t.Context(), late); err == nil {
+	if _, err := n.Publish(t.Context(), late); err == nil {
 		t.Error("a message past its deadline was taken")
 	}
 	n.publish(t, target, "in time")

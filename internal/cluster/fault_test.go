@@ -31,7 +31,7 @@ func TestNATSAwayAndBack(t *testing.T) {
 	stopNATS(srv)
 	eventually(t, "not ready", func() bool { return !a.Ready() && !b.Ready() })
 	began := time.Now()
-	if err := b.Publish(t.Context(), msg(target, "away")); !errors.Is(err, message.ErrUnavailable) {
+	if _, err := b.Publish(t.Context(), msg(target, "away")); !errors.Is(err, message.ErrUnavailable) {
 		t.Errorf("publish while away: %v", err)
 	}
 	if err := b.Enqueue(msg(target, "away")); !errors.Is(err, message.ErrUnavailable) {
@@ -84,7 +84,7 @@ func TestNATSFrozen(t *testing.T) {
 	wg.Go(func() {
 		stuck := msg(target, "stuck")
 		stuck.Deadline = time.Now().Add(500 * time.Millisecond)
-		if err := b.Publish(t.Context(), stuck); !errors.Is(err, message.ErrUnavailable) {
+		if _, err := b.Publish(t.Context(), stuck); !errors.Is(err, message.ErrUnavailable) {
 			t.Errorf("publish: %v", err)
 		}
 	})
@@ -99,13 +99,14 @@ func TestNATSFrozen(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := b.Publish(ctx, msg(target, "given up")); err == nil {
+	if _, err := b.Publish(ctx, msg(target, "given up")); err == nil {
 		t.Error("publish came back without an error")
 	}
 
 	p.thaw()
 	eventually(t, "deliveries", func() bool {
-		return b.Publish(t.Context(), msg(target, "after")) == nil
+		_, err := b.Publish(t.Context(), msg(target, "after"))
+		return err == nil
 	})
 	a.sink.awaitPayload(t, "after")
 	a.sink.noneOf(t, "stuck")
@@ -167,7 +168,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	if err := n.Enqueue(msg(target, "late")); !errors.Is(err, message.ErrUnavailable) {
 		t.Errorf("enqueue after close: %v", err)
 	}
-	if err := n.Publish(t.Context(), msg(target, "late")); !errors.Is(err, message.ErrUnavailable) {
+	if _, err := n.Publish(t.Context(), msg(target, "late")); !errors.Is(err, message.ErrUnavailable) {
 		t.Errorf("publish after close: %v", err)
 	}
 	if n.Ready() || n.Acquire(target, func(error) { t.Error("ready was called") }) {
@@ -208,7 +209,10 @@ func TestSmallerNATSLowersTheLimit(t *testing.T) {
 	n.publish(t, target, strings.Repeat("x", fits))
 	n.sink.await(t, "the largest message", func(got []*message.Message) bool { return len(got) == 1 })
 	for name, publish := range map[string]func(*message.Message) error{
-		"Publish": func(m *message.Message) error { return n.Publish(t.Context(), m) },
+		"Publish": func(m *message.Message) error {
+			_, err := n.Publish(t.Context(), m)
+			return err
+		},
 		"Enqueue": n.Enqueue,
 	} {
 		if err := publish(msg(target, strings.Repeat("x", fits+1))); !errors.Is(err, message.ErrTooLarge) {

@@ -48,6 +48,8 @@ func (s *sink) Deliver(m *message.Message) {
 
 func (s *sink) Totals() stats.Totals { return s.local.Totals }
 
+func (s *sink) Doubt(address.Target) {}
+
 func (s *sink) Local(stats.Query) stats.Local { return s.local }
 
 func (s *sink) payloads() []string {
@@ -165,7 +167,7 @@ func (n *node) tryAcquire(t *testing.T, target address.Target) error {
 
 func (n *node) publish(t *testing.T, target address.Target, payload string) {
 	t.Helper()
-	if err := n.Publish(t.Context(), msg(target, payload)); err != nil {
+	if _, err := n.Publish(t.Context(), msg(target, payload)); err != nil {
 		t.Fatalf("publish %s: %v", payload, err)
 	}
 }

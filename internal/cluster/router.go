@@ -23,6 +23,9 @@ type Sink interface {
 	// Deliver takes a message. It must not block. Messages for one target come
 	// one after the other; for different targets, calls overlap.
 	Deliver(m *message.Message)
+	// Doubt says that stored messages for t, or for any target if t is zero, may
+	// have been lost on the way here. It must not block.
+	Doubt(t address.Target)
 	// Totals counts this node, quickly.
 	Totals() stats.Totals
 	// Local counts this node in detail.
@@ -173,8 +176,11 @@ func (r *Router) Enqueue(m *message.Message) error { return r.pub.enqueue(m) }
 // Publish hands m to NATS and returns when NATS has it. It fails with
 // message.ErrUnavailable at once when NATS is away, and after PublishTimeout
 // when NATS does not answer; then the message may have been delivered.
-func (r *Router) Publish(ctx context.Context, m *message.Message) error {
-	return r.pub.publish(ctx, m)
+func (r *Router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
+	if err := r.pub.publish(ctx, m); err != nil {
+		return message.Accepted{}, err
+	}
+	return message.Accepted{ID: m.ID}, nil
 }
 
 // Acquire counts one local member of t in. True says that interest in t is

@@ -275,6 +275,7 @@ type fixedSink struct{ local stats.Local }
 
 func (fixedSink) Deliver(*message.Message)        {}
 func (s fixedSink) Totals() stats.Totals          { return s.local.Totals }
+func (s fixedSink) Doubt(address.Target)          {}
 func (s fixedSink) Local(stats.Query) stats.Local { return s.local }
 
 func TestOptionsValidate(t *testing.T) {

@@ -43,14 +43,16 @@ type router struct {
 	asked     int
 }
 
-func (r *router) Publish(ctx context.Context, m *message.Message) error {
+func (r *router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
 	r.mu.Lock()
 	r.published = append(r.published, m)
 	r.mu.Unlock()
 	if r.onPublish != nil {
-		return r.onPublish(ctx, m)
+		if err := r.onPublish(ctx, m); err != nil {
+			return message.Accepted{}, err
+		}
 	}
-	return nil
+	return message.Accepted{ID: m.ID}, nil
 }
 
 func (r *router) Stats(_ context.Context, q stats.Query, fresh bool) (*stats.Cluster, error) {

@@ -163,7 +163,9 @@ func TestFieldsReason(t *testing.T) {
 
 type nullRouter struct{}
 
-func (nullRouter) Publish(context.Context, *message.Message) error { return nil }
+func (nullRouter) Publish(context.Context, *message.Message) (message.Accepted, error) {
+	return message.Accepted{}, nil
+}
 
 func (nullRouter) Stats(context.Context, stats.Query, bool) (*stats.Cluster, error) {
 	return &stats.Cluster{}, nil

@@ -16,7 +16,7 @@ import (
 type Router interface {
 	// Publish takes m over and returns when NATS has it. Errors are those of
 	// package message, or the context's.
-	Publish(ctx context.Context, m *message.Message) error
+	Publish(ctx context.Context, m *message.Message) (message.Accepted, error)
 	// Stats sums the figures of the cluster. Unless fresh they may be a
 	// second old.
 	Stats(ctx context.Context, q stats.Query, fresh bool) (*stats.Cluster, error)
@@ -109,7 +109,7 @@ func (s *service) publish(ctx context.Context, m *message.Message) (id string, e
 	m.AcceptedAt = time.Now()
 	m.TraceParent = traceParent(ctx)
 	id = m.ID.String()
-	if err := s.router.Publish(ctx, m); err != nil {
+	if _, err := s.router.Publish(ctx, m); err != nil {
 		return "", fmt.Errorf("publish: %w", err)
 	}
 	return id, nil

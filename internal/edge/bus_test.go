@@ -68,6 +68,14 @@ func (b *fakeBus) Enqueue(m *message.Message) error {
 	}
 }
 
+func (b *fakeBus) Submit(m *message.Message, done func(message.Accepted, error)) error {
+	if err := b.Enqueue(m); err != nil {
+		return err
+	}
+	done(message.Accepted{ID: m.ID}, nil)
+	return nil
+}
+
 func (b *fakeBus) Acquire(t address.Target, ready func(error)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -46,7 +46,7 @@ func NewEchoServer(h *Hub) (*Server, error) {
 		l.limits.MaxFragments = h.opts.MaxMessageBytes
 		l.deflateLimits.MaxFragments = h.opts.MaxMessageBytes
 	}
-	return NewServer(h, anybody{&auth.Principal{Tenant: tenant}}, lonely{}, http.NotFoundHandler())
+	return NewServer(h, anybody{&auth.Principal{Tenant: tenant}}, lonely{}, nil, http.NotFoundHandler())
 }
 
 // echoLocked is handleLocked for an echo server.
@@ -78,6 +78,12 @@ type lonely struct{}
 
 // Enqueue implements Bus.
 func (lonely) Enqueue(*message.Message) error { return nil }
+
+// Submit implements Bus.
+func (lonely) Submit(m *message.Message, done func(message.Accepted, error)) error {
+	done(message.Accepted{ID: m.ID}, nil)
+	return nil
+}
 
 // Acquire implements Bus.
 func (lonely) Acquire(address.Target, func(error)) bool { return true }

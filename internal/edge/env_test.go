@@ -106,7 +106,7 @@ func newQuietEnv(t testing.TB, change tweak) *env {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	if e.server, err = edge.NewServer(hub, verifier, e.bus, mux); err != nil {
+	if e.server, err = edge.NewServer(hub, verifier, e.bus, nil, mux); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.stop(t) })

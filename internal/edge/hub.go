@@ -35,8 +35,10 @@ type Hub struct {
 	compressor *frame.Compressor
 	// ping is the server ping that all connections share.
 	ping *frame.Frame
-	// bus is set by NewServer, before the first connection.
-	bus Bus
+	// bus and history are set by NewServer, before the first connection; history
+	// may be nil.
+	bus     Bus
+	history History
 
 	running     sync.WaitGroup
 	stopMemory  chan struct{}
@@ -163,3 +165,7 @@ func (h *Hub) loopFor(user address.Target) *loop {
 
 // since returns the time since the hub's start, the clock of all timers.
 func (h *Hub) since(t time.Time) time.Duration { return t.Sub(h.start) }
+
+// Doubt says that stored messages for t, or for any target if t is zero, may
+// have been lost on the way here. It never blocks.
+func (h *Hub) Doubt(address.Target) {}

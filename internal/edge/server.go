@@ -17,6 +17,7 @@ import (
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 )
 
@@ -38,6 +39,11 @@ type Verifier interface {
 type Bus interface {
 	// Enqueue publishes a client's message.
 	Enqueue(m *message.Message) error
+	// Submit publishes a client's message and calls done once, unless it returns
+	// an error: when NATS has the message and, where it is kept, stored it, or
+	// when that failed. done may be called before Submit returns, and must not
+	// block.
+	Submit(m *message.Message, done func(message.Accepted, error)) error
 	// Acquire counts one local member of t in. True says that t's messages
 	// reach this node. Otherwise ready is called once, later, when they do or
 	// can't; the reference counts in either case.
@@ -46,6 +52,20 @@ type Bus interface {
 	Release(t address.Target)
 	// Ready reports whether messages can be exchanged.
 	Ready() bool
+}
+
+// History is what the edge needs to know of what is kept. Last and Read wait
+// for answers; no lock may be held.
+type History interface {
+	// Keeps reports whether messages for t are stored by rule and can be.
+	Keeps(t address.Target) bool
+	// Last returns, for each of targets, the offset of its newest stored message
+	// or, where there is none, one that all later offsets exceed. What was stored
+	// before the call is counted in. Errors are those of package message, or the
+	// context's.
+	Last(ctx context.Context, targets []address.Target) (epoch string, offsets []uint64, err error)
+	// Read returns stored messages of t.
+	Read(ctx context.Context, t address.Target, q history.Query) (*history.Page, error)
 }
 
 // Server accepts WebSocket connections for a Hub. Requests that are not for
@@ -74,9 +94,9 @@ type Server struct {
 }
 
 // NewServer makes a server whose connections live on h. fallback answers
-// every request that is not for /ws or /ws/admin.
-func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error) {
-	h.bus = b
+// every request that is not for /ws or /ws/admin. kept may be nil: nothing is.
+func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (*Server, error) {
+	h.bus, h.history = b, kept
 	s := &Server{
 		hub:       h,
 		verifier:  v,

@@ -303,7 +303,7 @@ func TestBadHandshakeOptions(t *testing.T) {
 	hub := must(edge.NewHub(o))
 	defer hub.Close()
 	verifier := must(auth.NewVerifier(auth.Options{Secrets: [][]byte{[]byte(secret)}}))
-	if _, err := edge.NewServer(hub, verifier, nil, http.NotFoundHandler()); err == nil {
+	if _, err := edge.NewServer(hub, verifier, nil, nil, http.NotFoundHandler()); err == nil {
 		t.Error("a server was made")
 	}
 }

@@ -23,8 +23,24 @@ type Message struct {
 	AcceptedAt time.Time
 	// Deadline is when it must no longer be delivered; zero: never.
 	Deadline time.Time
-	// ReportTo is where delivery reports go; empty: none are wanted.
+	// Key names the message for the publisher: a second one with the same key in
+	// the same tenant within two minutes is not sent. Empty: none. At most 64
+	// bytes.
+	Key string
+	// Store says whether the message is kept.
+	Store Storing
+	// FromClient says that a client sent it, as a channel_message.
+	FromClient bool
+	// Receipt says what the publisher wants to know.
+	Receipt ReceiptRequest
+	// ReportTo is where delivery reports go; empty: none are wanted. Set by the
+	// cluster.
 	ReportTo string
+	// Position is where the message is stored. Set by the cluster.
+	Position Position
+	// Previous is the offset of the message stored before for the same target;
+	// 0: none is kept. Set by the cluster on what comes live.
+	Previous uint64
 	// TraceParent is the W3C trace context; may be empty.
 	TraceParent string
 	// Payload is the JSON text that clients see, one object without CR or LF.

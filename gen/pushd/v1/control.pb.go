@@ -12,6 +12,8 @@ package pushdv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -25,6 +27,59 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Store says whether a message goes into the history of its target.
+type Store int32
+
+const (
+	// As the rules of the target say.
+	Store_STORE_UNSPECIFIED Store = 0
+	// Also where no rule says so. Only for users and channels.
+	Store_STORE_ALWAYS Store = 1
+	// Never: who is not there now does not get it.
+	Store_STORE_NEVER Store = 2
+)
+
+// Enum value maps for Store.
+var (
+	Store_name = map[int32]string{
+		0: "STORE_UNSPECIFIED",
+		1: "STORE_ALWAYS",
+		2: "STORE_NEVER",
+	}
+	Store_value = map[string]int32{
+		"STORE_UNSPECIFIED": 0,
+		"STORE_ALWAYS":      1,
+		"STORE_NEVER":       2,
+	}
+)
+
+func (x Store) Enum() *Store {
+	p := new(Store)
+	*p = x
+	return p
+}
+
+func (x Store) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Store) Descriptor() protoreflect.EnumDescriptor {
+	return file_pushd_v1_control_proto_enumTypes[0].Descriptor()
+}
+
+func (Store) Type() protoreflect.EnumType {
+	return &file_pushd_v1_control_proto_enumTypes[0]
+}
+
+func (x Store) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Store.Descriptor instead.
+func (Store) EnumDescriptor() ([]byte, []int) {
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{0}
+}
 
 // NodeState says how a node stands.
 type NodeState int32
@@ -71,11 +126,11 @@ func (x NodeState) String() string {
 }
 
 func (NodeState) Descriptor() protoreflect.EnumDescriptor {
-	return file_pushd_v1_control_proto_enumTypes[0].Descriptor()
+	return file_pushd_v1_control_proto_enumTypes[1].Descriptor()
 }
 
 func (NodeState) Type() protoreflect.EnumType {
-	return &file_pushd_v1_control_proto_enumTypes[0]
+	return &file_pushd_v1_control_proto_enumTypes[1]
 }
 
 func (x NodeState) Number() protoreflect.EnumNumber {
@@ -84,7 +139,7 @@ func (x NodeState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NodeState.Descriptor instead.
 func (NodeState) EnumDescriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{0}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{1}
 }
 
 // NotifyUserRequest asks for {"type":"notification","data":<payload>}.
@@ -105,8 +160,24 @@ type NotifyUserRequest struct {
 	// or to "all", and to those that never subscribed to any. One channel
 	// segment, at most 64 bytes. Empty: every connection of the user.
 	NotificationType string `protobuf:"bytes,6,opt,name=notification_type,json=notificationType,proto3" json:"notification_type,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Makes it safe to repeat the call: within two minutes a second message of the
+	// same tenant with the same key is not sent, and is answered as the first was.
+	// With other content it is refused (ALREADY_EXISTS, KEY_CONFLICT). 1 to 64
+	// bytes without control characters. Empty: no key.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// How long the message is worth delivering: at least 1 ms, and at least 1 s
+	// where it is stored. Checked in the history, on replay, and before it goes
+	// to a socket.
+	Ttl *durationpb.Duration `protobuf:"bytes,11,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// A connection that must not receive the message, as in its "connection"
+	// message.
+	ExcludeConnectionId string `protobuf:"bytes,12,opt,name=exclude_connection_id,json=excludeConnectionId,proto3" json:"exclude_connection_id,omitempty"`
+	// Whether the message goes into the history.
+	Store Store `protobuf:"varint,13,opt,name=store,proto3,enum=pushd.v1.Store" json:"store,omitempty"`
+	// What the answer is to say about who received it.
+	Receipt       *ReceiptRequest `protobuf:"bytes,14,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NotifyUserRequest) Reset() {
@@ -185,6 +256,41 @@ func (x *NotifyUserRequest) GetNotificationType() string {
 	return ""
 }
 
+func (x *NotifyUserRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *NotifyUserRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *NotifyUserRequest) GetExcludeConnectionId() string {
+	if x != nil {
+		return x.ExcludeConnectionId
+	}
+	return ""
+}
+
+func (x *NotifyUserRequest) GetStore() Store {
+	if x != nil {
+		return x.Store
+	}
+	return Store_STORE_UNSPECIFIED
+}
+
+func (x *NotifyUserRequest) GetReceipt() *ReceiptRequest {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 type isNotifyUserRequest_Payload interface {
 	isNotifyUserRequest_Payload()
 }
@@ -208,7 +314,17 @@ func (*NotifyUserRequest_Data) isNotifyUserRequest_Payload() {}
 type NotifyUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the message: a ULID.
-	MessageId     string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	MessageId string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Where the message stands in the history of its target; empty if it is not
+	// stored.
+	Offset string `protobuf:"bytes,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// The epoch of the offset.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The key was used before for the same message: nothing was sent now, and the
+	// other fields are those of the first.
+	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// Who received it, if that was asked for.
+	Receipt       *Receipt `protobuf:"bytes,5,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +366,34 @@ func (x *NotifyUserResponse) GetMessageId() string {
 	return ""
 }
 
+func (x *NotifyUserResponse) GetOffset() string {
+	if x != nil {
+		return x.Offset
+	}
+	return ""
+}
+
+func (x *NotifyUserResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *NotifyUserResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+func (x *NotifyUserResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 // BroadcastTenantRequest asks for {"type":<event_type>,"data":<payload>}.
 type BroadcastTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -265,7 +409,23 @@ type BroadcastTenantRequest struct {
 	//	*BroadcastTenantRequest_Json
 	//	*BroadcastTenantRequest_Data
 	//	*BroadcastTenantRequest_Raw
-	Payload       isBroadcastTenantRequest_Payload `protobuf_oneof:"payload"`
+	Payload isBroadcastTenantRequest_Payload `protobuf_oneof:"payload"`
+	// Makes it safe to repeat the call: within two minutes a second message of the
+	// same tenant with the same key is not sent, and is answered as the first was.
+	// With other content it is refused (ALREADY_EXISTS, KEY_CONFLICT). 1 to 64
+	// bytes without control characters. Empty: no key.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// How long the message is worth delivering: at least 1 ms, and at least 1 s
+	// where it is stored. Checked in the history, on replay, and before it goes
+	// to a socket.
+	Ttl *durationpb.Duration `protobuf:"bytes,11,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// A connection that must not receive the message, as in its "connection"
+	// message.
+	ExcludeConnectionId string `protobuf:"bytes,12,opt,name=exclude_connection_id,json=excludeConnectionId,proto3" json:"exclude_connection_id,omitempty"`
+	// Whether the message goes into the history.
+	Store Store `protobuf:"varint,13,opt,name=store,proto3,enum=pushd.v1.Store" json:"store,omitempty"`
+	// What the answer is to say about who received it.
+	Receipt       *ReceiptRequest `protobuf:"bytes,14,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,6 +508,41 @@ func (x *BroadcastTenantRequest) GetRaw() string {
 	return ""
 }
 
+func (x *BroadcastTenantRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *BroadcastTenantRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *BroadcastTenantRequest) GetExcludeConnectionId() string {
+	if x != nil {
+		return x.ExcludeConnectionId
+	}
+	return ""
+}
+
+func (x *BroadcastTenantRequest) GetStore() Store {
+	if x != nil {
+		return x.Store
+	}
+	return Store_STORE_UNSPECIFIED
+}
+
+func (x *BroadcastTenantRequest) GetReceipt() *ReceiptRequest {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 type isBroadcastTenantRequest_Payload interface {
 	isBroadcastTenantRequest_Payload()
 }
@@ -378,7 +573,17 @@ func (*BroadcastTenantRequest_Raw) isBroadcastTenantRequest_Payload() {}
 type BroadcastTenantResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the message: a ULID.
-	MessageId     string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	MessageId string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Where the message stands in the history of its target; empty if it is not
+	// stored.
+	Offset string `protobuf:"bytes,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// The epoch of the offset.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The key was used before for the same message: nothing was sent now, and the
+	// other fields are those of the first.
+	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// Who received it, if that was asked for.
+	Receipt       *Receipt `protobuf:"bytes,5,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +625,34 @@ func (x *BroadcastTenantResponse) GetMessageId() string {
 	return ""
 }
 
+func (x *BroadcastTenantResponse) GetOffset() string {
+	if x != nil {
+		return x.Offset
+	}
+	return ""
+}
+
+func (x *BroadcastTenantResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *BroadcastTenantResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+func (x *BroadcastTenantResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 // SendChannelRequest asks for {"type":<event_type>,"data":<payload>}.
 type SendChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -439,7 +672,23 @@ type SendChannelRequest struct {
 	//	*SendChannelRequest_Raw
 	Payload isSendChannelRequest_Payload `protobuf_oneof:"payload"`
 	// The channel: 1 to 200 bytes, segments split by ':', no white space.
-	Channel       string `protobuf:"bytes,6,opt,name=channel,proto3" json:"channel,omitempty"`
+	Channel string `protobuf:"bytes,6,opt,name=channel,proto3" json:"channel,omitempty"`
+	// Makes it safe to repeat the call: within two minutes a second message of the
+	// same tenant with the same key is not sent, and is answered as the first was.
+	// With other content it is refused (ALREADY_EXISTS, KEY_CONFLICT). 1 to 64
+	// bytes without control characters. Empty: no key.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// How long the message is worth delivering: at least 1 ms, and at least 1 s
+	// where it is stored. Checked in the history, on replay, and before it goes
+	// to a socket.
+	Ttl *durationpb.Duration `protobuf:"bytes,11,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// A connection that must not receive the message, as in its "connection"
+	// message.
+	ExcludeConnectionId string `protobuf:"bytes,12,opt,name=exclude_connection_id,json=excludeConnectionId,proto3" json:"exclude_connection_id,omitempty"`
+	// Whether the message goes into the history.
+	Store Store `protobuf:"varint,13,opt,name=store,proto3,enum=pushd.v1.Store" json:"store,omitempty"`
+	// What the answer is to say about who received it.
+	Receipt       *ReceiptRequest `protobuf:"bytes,14,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,6 +778,41 @@ func (x *SendChannelRequest) GetChannel() string {
 	return ""
 }
 
+func (x *SendChannelRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *SendChannelRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *SendChannelRequest) GetExcludeConnectionId() string {
+	if x != nil {
+		return x.ExcludeConnectionId
+	}
+	return ""
+}
+
+func (x *SendChannelRequest) GetStore() Store {
+	if x != nil {
+		return x.Store
+	}
+	return Store_STORE_UNSPECIFIED
+}
+
+func (x *SendChannelRequest) GetReceipt() *ReceiptRequest {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 type isSendChannelRequest_Payload interface {
 	isSendChannelRequest_Payload()
 }
@@ -559,7 +843,17 @@ func (*SendChannelRequest_Raw) isSendChannelRequest_Payload() {}
 type SendChannelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the message: a ULID.
-	MessageId     string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	MessageId string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Where the message stands in the history of its target; empty if it is not
+	// stored.
+	Offset string `protobuf:"bytes,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// The epoch of the offset.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The key was used before for the same message: nothing was sent now, and the
+	// other fields are those of the first.
+	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// Who received it, if that was asked for.
+	Receipt       *Receipt `protobuf:"bytes,5,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +895,34 @@ func (x *SendChannelResponse) GetMessageId() string {
 	return ""
 }
 
+func (x *SendChannelResponse) GetOffset() string {
+	if x != nil {
+		return x.Offset
+	}
+	return ""
+}
+
+func (x *SendChannelResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *SendChannelResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+func (x *SendChannelResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 // BroadcastAllRequest asks for {"type":<event_type>,"data":<payload>}.
 type BroadcastAllRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -614,7 +936,23 @@ type BroadcastAllRequest struct {
 	//	*BroadcastAllRequest_Json
 	//	*BroadcastAllRequest_Data
 	//	*BroadcastAllRequest_Raw
-	Payload       isBroadcastAllRequest_Payload `protobuf_oneof:"payload"`
+	Payload isBroadcastAllRequest_Payload `protobuf_oneof:"payload"`
+	// Makes it safe to repeat the call: within two minutes a second message of the
+	// same tenant with the same key is not sent, and is answered as the first was.
+	// With other content it is refused (ALREADY_EXISTS, KEY_CONFLICT). 1 to 64
+	// bytes without control characters. Empty: no key.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// How long the message is worth delivering: at least 1 ms, and at least 1 s
+	// where it is stored. Checked in the history, on replay, and before it goes
+	// to a socket.
+	Ttl *durationpb.Duration `protobuf:"bytes,11,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// A connection that must not receive the message, as in its "connection"
+	// message.
+	ExcludeConnectionId string `protobuf:"bytes,12,opt,name=exclude_connection_id,json=excludeConnectionId,proto3" json:"exclude_connection_id,omitempty"`
+	// Whether the message goes into the history.
+	Store Store `protobuf:"varint,13,opt,name=store,proto3,enum=pushd.v1.Store" json:"store,omitempty"`
+	// What the answer is to say about who received it.
+	Receipt       *ReceiptRequest `protobuf:"bytes,14,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -690,6 +1028,41 @@ func (x *BroadcastAllRequest) GetRaw() string {
 	return ""
 }
 
+func (x *BroadcastAllRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *BroadcastAllRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *BroadcastAllRequest) GetExcludeConnectionId() string {
+	if x != nil {
+		return x.ExcludeConnectionId
+	}
+	return ""
+}
+
+func (x *BroadcastAllRequest) GetStore() Store {
+	if x != nil {
+		return x.Store
+	}
+	return Store_STORE_UNSPECIFIED
+}
+
+func (x *BroadcastAllRequest) GetReceipt() *ReceiptRequest {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 type isBroadcastAllRequest_Payload interface {
 	isBroadcastAllRequest_Payload()
 }
@@ -720,7 +1093,17 @@ func (*BroadcastAllRequest_Raw) isBroadcastAllRequest_Payload() {}
 type BroadcastAllResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the message: a ULID.
-	MessageId     string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	MessageId string `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Where the message stands in the history of its target; empty if it is not
+	// stored.
+	Offset string `protobuf:"bytes,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// The epoch of the offset.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The key was used before for the same message: nothing was sent now, and the
+	// other fields are those of the first.
+	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// Who received it, if that was asked for.
+	Receipt       *Receipt `protobuf:"bytes,5,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +1145,358 @@ func (x *BroadcastAllResponse) GetMessageId() string {
 	return ""
 }
 
+func (x *BroadcastAllResponse) GetOffset() string {
+	if x != nil {
+		return x.Offset
+	}
+	return ""
+}
+
+func (x *BroadcastAllResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *BroadcastAllResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+func (x *BroadcastAllResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+// PublishRequest is one command of a Publish stream.
+type PublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command. Exactly one is required.
+	//
+	// Types that are valid to be assigned to Command:
+	//
+	//	*PublishRequest_NotifyUser
+	//	*PublishRequest_BroadcastTenant
+	//	*PublishRequest_SendChannel
+	//	*PublishRequest_BroadcastAll
+	Command       isPublishRequest_Command `protobuf_oneof:"command"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRequest) Reset() {
+	*x = PublishRequest{}
+	mi := &file_pushd_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRequest) ProtoMessage() {}
+
+func (x *PublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pushd_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
+func (*PublishRequest) Descriptor() ([]byte, []int) {
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PublishRequest) GetCommand() isPublishRequest_Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetNotifyUser() *NotifyUserRequest {
+	if x != nil {
+		if x, ok := x.Command.(*PublishRequest_NotifyUser); ok {
+			return x.NotifyUser
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetBroadcastTenant() *BroadcastTenantRequest {
+	if x != nil {
+		if x, ok := x.Command.(*PublishRequest_BroadcastTenant); ok {
+			return x.BroadcastTenant
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetSendChannel() *SendChannelRequest {
+	if x != nil {
+		if x, ok := x.Command.(*PublishRequest_SendChannel); ok {
+			return x.SendChannel
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetBroadcastAll() *BroadcastAllRequest {
+	if x != nil {
+		if x, ok := x.Command.(*PublishRequest_BroadcastAll); ok {
+			return x.BroadcastAll
+		}
+	}
+	return nil
+}
+
+type isPublishRequest_Command interface {
+	isPublishRequest_Command()
+}
+
+type PublishRequest_NotifyUser struct {
+	// As the call NotifyUser.
+	NotifyUser *NotifyUserRequest `protobuf:"bytes,1,opt,name=notify_user,json=notifyUser,proto3,oneof"`
+}
+
+type PublishRequest_BroadcastTenant struct {
+	// As the call BroadcastTenant.
+	BroadcastTenant *BroadcastTenantRequest `protobuf:"bytes,2,opt,name=broadcast_tenant,json=broadcastTenant,proto3,oneof"`
+}
+
+type PublishRequest_SendChannel struct {
+	// As the call SendChannel.
+	SendChannel *SendChannelRequest `protobuf:"bytes,3,opt,name=send_channel,json=sendChannel,proto3,oneof"`
+}
+
+type PublishRequest_BroadcastAll struct {
+	// As the call BroadcastAll.
+	BroadcastAll *BroadcastAllRequest `protobuf:"bytes,4,opt,name=broadcast_all,json=broadcastAll,proto3,oneof"`
+}
+
+func (*PublishRequest_NotifyUser) isPublishRequest_Command() {}
+
+func (*PublishRequest_BroadcastTenant) isPublishRequest_Command() {}
+
+func (*PublishRequest_SendChannel) isPublishRequest_Command() {}
+
+func (*PublishRequest_BroadcastAll) isPublishRequest_Command() {}
+
+// PublishResponse answers one command.
+type PublishResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the call would have answered.
+	//
+	// Types that are valid to be assigned to Result:
+	//
+	//	*PublishResponse_NotifyUser
+	//	*PublishResponse_BroadcastTenant
+	//	*PublishResponse_SendChannel
+	//	*PublishResponse_BroadcastAll
+	//	*PublishResponse_Refused
+	Result        isPublishResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishResponse) Reset() {
+	*x = PublishResponse{}
+	mi := &file_pushd_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishResponse) ProtoMessage() {}
+
+func (x *PublishResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pushd_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
+func (*PublishResponse) Descriptor() ([]byte, []int) {
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PublishResponse) GetResult() isPublishResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetNotifyUser() *NotifyUserResponse {
+	if x != nil {
+		if x, ok := x.Result.(*PublishResponse_NotifyUser); ok {
+			return x.NotifyUser
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetBroadcastTenant() *BroadcastTenantResponse {
+	if x != nil {
+		if x, ok := x.Result.(*PublishResponse_BroadcastTenant); ok {
+			return x.BroadcastTenant
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetSendChannel() *SendChannelResponse {
+	if x != nil {
+		if x, ok := x.Result.(*PublishResponse_SendChannel); ok {
+			return x.SendChannel
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetBroadcastAll() *BroadcastAllResponse {
+	if x != nil {
+		if x, ok := x.Result.(*PublishResponse_BroadcastAll); ok {
+			return x.BroadcastAll
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetRefused() *Refusal {
+	if x != nil {
+		if x, ok := x.Result.(*PublishResponse_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
+type isPublishResponse_Result interface {
+	isPublishResponse_Result()
+}
+
+type PublishResponse_NotifyUser struct {
+	// Answers notify_user.
+	NotifyUser *NotifyUserResponse `protobuf:"bytes,1,opt,name=notify_user,json=notifyUser,proto3,oneof"`
+}
+
+type PublishResponse_BroadcastTenant struct {
+	// Answers broadcast_tenant.
+	BroadcastTenant *BroadcastTenantResponse `protobuf:"bytes,2,opt,name=broadcast_tenant,json=broadcastTenant,proto3,oneof"`
+}
+
+type PublishResponse_SendChannel struct {
+	// Answers send_channel.
+	SendChannel *SendChannelResponse `protobuf:"bytes,3,opt,name=send_channel,json=sendChannel,proto3,oneof"`
+}
+
+type PublishResponse_BroadcastAll struct {
+	// Answers broadcast_all.
+	BroadcastAll *BroadcastAllResponse `protobuf:"bytes,4,opt,name=broadcast_all,json=broadcastAll,proto3,oneof"`
+}
+
+type PublishResponse_Refused struct {
+	// The command was refused, with the status that the call would have had.
+	Refused *Refusal `protobuf:"bytes,5,opt,name=refused,proto3,oneof"`
+}
+
+func (*PublishResponse_NotifyUser) isPublishResponse_Result() {}
+
+func (*PublishResponse_BroadcastTenant) isPublishResponse_Result() {}
+
+func (*PublishResponse_SendChannel) isPublishResponse_Result() {}
+
+func (*PublishResponse_BroadcastAll) isPublishResponse_Result() {}
+
+func (*PublishResponse_Refused) isPublishResponse_Result() {}
+
+// Refusal is a status, with the same fields as google.rpc.Status.
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A google.rpc.Code; never 0.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What is wrong.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The same details as those of the call: google.rpc.ErrorInfo, and where it
+	// helps google.rpc.BadRequest and google.rpc.RetryInfo.
+	Details       []*anypb.Any `protobuf:"bytes,3,rep,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_pushd_v1_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_pushd_v1_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Refusal) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Refusal) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Refusal) GetDetails() []*anypb.Any {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
 // StatsRequest selects what is counted.
 type StatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -780,7 +1515,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_pushd_v1_control_proto_msgTypes[8]
+	mi := &file_pushd_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1527,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[8]
+	mi := &file_pushd_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1540,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatsRequest) GetTenantId() string {
@@ -864,7 +1599,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_pushd_v1_control_proto_msgTypes[9]
+	mi := &file_pushd_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1611,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[9]
+	mi := &file_pushd_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1624,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StatsResponse) GetAsOf() *timestamppb.Timestamp {
@@ -985,7 +1720,7 @@ type StatsTotals struct {
 
 func (x *StatsTotals) Reset() {
 	*x = StatsTotals{}
-	mi := &file_pushd_v1_control_proto_msgTypes[10]
+	mi := &file_pushd_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1732,7 @@ func (x *StatsTotals) String() string {
 func (*StatsTotals) ProtoMessage() {}
 
 func (x *StatsTotals) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[10]
+	mi := &file_pushd_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1745,7 @@ func (x *StatsTotals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsTotals.ProtoReflect.Descriptor instead.
 func (*StatsTotals) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatsTotals) GetConnections() uint64 {
@@ -1095,14 +1830,17 @@ type StatsNode struct {
 	// How it stands.
 	State NodeState `protobuf:"varint,4,opt,name=state,proto3,enum=pushd.v1.NodeState" json:"state,omitempty"`
 	// Its own figures, the last known ones for a missing node.
-	Totals        *StatsTotals `protobuf:"bytes,5,opt,name=totals,proto3" json:"totals,omitempty"`
+	Totals *StatsTotals `protobuf:"bytes,5,opt,name=totals,proto3" json:"totals,omitempty"`
+	// Its history rules, as a number: nodes whose rules are the same show the
+	// same one.
+	HistoryRules  string `protobuf:"bytes,6,opt,name=history_rules,json=historyRules,proto3" json:"history_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatsNode) Reset() {
 	*x = StatsNode{}
-	mi := &file_pushd_v1_control_proto_msgTypes[11]
+	mi := &file_pushd_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1852,7 @@ func (x *StatsNode) String() string {
 func (*StatsNode) ProtoMessage() {}
 
 func (x *StatsNode) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[11]
+	mi := &file_pushd_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1865,7 @@ func (x *StatsNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsNode.ProtoReflect.Descriptor instead.
 func (*StatsNode) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StatsNode) GetName() string {
@@ -1165,6 +1903,13 @@ func (x *StatsNode) GetTotals() *StatsTotals {
 	return nil
 }
 
+func (x *StatsNode) GetHistoryRules() string {
+	if x != nil {
+		return x.HistoryRules
+	}
+	return ""
+}
+
 // StatsTenant counts one tenant.
 type StatsTenant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1182,7 +1927,7 @@ type StatsTenant struct {
 
 func (x *StatsTenant) Reset() {
 	*x = StatsTenant{}
-	mi := &file_pushd_v1_control_proto_msgTypes[12]
+	mi := &file_pushd_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1939,7 @@ func (x *StatsTenant) String() string {
 func (*StatsTenant) ProtoMessage() {}
 
 func (x *StatsTenant) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[12]
+	mi := &file_pushd_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1952,7 @@ func (x *StatsTenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsTenant.ProtoReflect.Descriptor instead.
 func (*StatsTenant) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StatsTenant) GetTenantId() string {
@@ -1253,7 +1998,7 @@ type StatsChannel struct {
 
 func (x *StatsChannel) Reset() {
 	*x = StatsChannel{}
-	mi := &file_pushd_v1_control_proto_msgTypes[13]
+	mi := &file_pushd_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +2010,7 @@ func (x *StatsChannel) String() string {
 func (*StatsChannel) ProtoMessage() {}
 
 func (x *StatsChannel) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_v1_control_proto_msgTypes[13]
+	mi := &file_pushd_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +2023,7 @@ func (x *StatsChannel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsChannel.ProtoReflect.Descriptor instead.
 func (*StatsChannel) Descriptor() ([]byte, []int) {
-	return file_pushd_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_pushd_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StatsChannel) GetTenantId() string {
@@ -1306,28 +2051,48 @@ var File_pushd_v1_control_proto protoreflect.FileDescriptor
 
 const file_pushd_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x16pushd/v1/control.proto\x12\bpushd.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x01\n" +
+	"\x16pushd/v1/control.proto\x12\bpushd.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16pushd/v1/receipt.proto\"\xab\x03\n" +
 	"\x11NotifyUserRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x14\n" +
 	"\x04json\x18\x03 \x01(\tH\x00R\x04json\x12-\n" +
 	"\x04data\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\x04data\x12+\n" +
-	"\x11notification_type\x18\x06 \x01(\tR\x10notificationTypeB\t\n" +
-	"\apayload\"3\n" +
+	"\x11notification_type\x18\x06 \x01(\tR\x10notificationType\x12'\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tR\x0eidempotencyKey\x12+\n" +
+	"\x03ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x122\n" +
+	"\x15exclude_connection_id\x18\f \x01(\tR\x13excludeConnectionId\x12%\n" +
+	"\x05store\x18\r \x01(\x0e2\x0f.pushd.v1.StoreR\x05store\x122\n" +
+	"\areceipt\x18\x0e \x01(\v2\x18.pushd.v1.ReceiptRequestR\areceiptB\t\n" +
+	"\apayload\"\xac\x01\n" +
 	"\x12NotifyUserResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"\xb8\x01\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\tR\x06offset\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1c\n" +
+	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12+\n" +
+	"\areceipt\x18\x05 \x01(\v2\x11.pushd.v1.ReceiptR\areceipt\"\x9d\x03\n" +
 	"\x16BroadcastTenantRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12\x14\n" +
 	"\x04json\x18\x03 \x01(\tH\x00R\x04json\x12-\n" +
 	"\x04data\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\x04data\x12\x12\n" +
-	"\x03raw\x18\x05 \x01(\tH\x00R\x03rawB\t\n" +
-	"\apayload\"8\n" +
+	"\x03raw\x18\x05 \x01(\tH\x00R\x03raw\x12'\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tR\x0eidempotencyKey\x12+\n" +
+	"\x03ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x122\n" +
+	"\x15exclude_connection_id\x18\f \x01(\tR\x13excludeConnectionId\x12%\n" +
+	"\x05store\x18\r \x01(\x0e2\x0f.pushd.v1.StoreR\x05store\x122\n" +
+	"\areceipt\x18\x0e \x01(\v2\x18.pushd.v1.ReceiptRequestR\areceiptB\t\n" +
+	"\apayload\"\xb1\x01\n" +
 	"\x17BroadcastTenantResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"\xce\x01\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\tR\x06offset\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1c\n" +
+	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12+\n" +
+	"\areceipt\x18\x05 \x01(\v2\x11.pushd.v1.ReceiptR\areceipt\"\xb3\x03\n" +
 	"\x12SendChannelRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1d\n" +
 	"\n" +
@@ -1335,21 +2100,60 @@ const file_pushd_v1_control_proto_rawDesc = "" +
 	"\x04json\x18\x03 \x01(\tH\x00R\x04json\x12-\n" +
 	"\x04data\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\x04data\x12\x12\n" +
 	"\x03raw\x18\x05 \x01(\tH\x00R\x03raw\x12\x18\n" +
-	"\achannel\x18\x06 \x01(\tR\achannelB\t\n" +
-	"\apayload\"4\n" +
+	"\achannel\x18\x06 \x01(\tR\achannel\x12'\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tR\x0eidempotencyKey\x12+\n" +
+	"\x03ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x122\n" +
+	"\x15exclude_connection_id\x18\f \x01(\tR\x13excludeConnectionId\x12%\n" +
+	"\x05store\x18\r \x01(\x0e2\x0f.pushd.v1.StoreR\x05store\x122\n" +
+	"\areceipt\x18\x0e \x01(\v2\x18.pushd.v1.ReceiptRequestR\areceiptB\t\n" +
+	"\apayload\"\xad\x01\n" +
 	"\x13SendChannelResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"\x98\x01\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\tR\x06offset\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1c\n" +
+	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12+\n" +
+	"\areceipt\x18\x05 \x01(\v2\x11.pushd.v1.ReceiptR\areceipt\"\xfd\x02\n" +
 	"\x13BroadcastAllRequest\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12\x14\n" +
 	"\x04json\x18\x03 \x01(\tH\x00R\x04json\x12-\n" +
 	"\x04data\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\x04data\x12\x12\n" +
-	"\x03raw\x18\x05 \x01(\tH\x00R\x03rawB\t\n" +
-	"\apayload\"5\n" +
+	"\x03raw\x18\x05 \x01(\tH\x00R\x03raw\x12'\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tR\x0eidempotencyKey\x12+\n" +
+	"\x03ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x122\n" +
+	"\x15exclude_connection_id\x18\f \x01(\tR\x13excludeConnectionId\x12%\n" +
+	"\x05store\x18\r \x01(\x0e2\x0f.pushd.v1.StoreR\x05store\x122\n" +
+	"\areceipt\x18\x0e \x01(\v2\x18.pushd.v1.ReceiptRequestR\areceiptB\t\n" +
+	"\apayload\"\xae\x01\n" +
 	"\x14BroadcastAllResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"m\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\tR\x06offset\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1c\n" +
+	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12+\n" +
+	"\areceipt\x18\x05 \x01(\v2\x11.pushd.v1.ReceiptR\areceipt\"\xb3\x02\n" +
+	"\x0ePublishRequest\x12>\n" +
+	"\vnotify_user\x18\x01 \x01(\v2\x1b.pushd.v1.NotifyUserRequestH\x00R\n" +
+	"notifyUser\x12M\n" +
+	"\x10broadcast_tenant\x18\x02 \x01(\v2 .pushd.v1.BroadcastTenantRequestH\x00R\x0fbroadcastTenant\x12A\n" +
+	"\fsend_channel\x18\x03 \x01(\v2\x1c.pushd.v1.SendChannelRequestH\x00R\vsendChannel\x12D\n" +
+	"\rbroadcast_all\x18\x04 \x01(\v2\x1d.pushd.v1.BroadcastAllRequestH\x00R\fbroadcastAllB\t\n" +
+	"\acommand\"\xe6\x02\n" +
+	"\x0fPublishResponse\x12?\n" +
+	"\vnotify_user\x18\x01 \x01(\v2\x1c.pushd.v1.NotifyUserResponseH\x00R\n" +
+	"notifyUser\x12N\n" +
+	"\x10broadcast_tenant\x18\x02 \x01(\v2!.pushd.v1.BroadcastTenantResponseH\x00R\x0fbroadcastTenant\x12B\n" +
+	"\fsend_channel\x18\x03 \x01(\v2\x1d.pushd.v1.SendChannelResponseH\x00R\vsendChannel\x12E\n" +
+	"\rbroadcast_all\x18\x04 \x01(\v2\x1e.pushd.v1.BroadcastAllResponseH\x00R\fbroadcastAll\x12-\n" +
+	"\arefused\x18\x05 \x01(\v2\x11.pushd.v1.RefusalH\x00R\arefusedB\b\n" +
+	"\x06result\"g\n" +
+	"\aRefusal\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
+	"\adetails\x18\x03 \x03(\v2\x14.google.protobuf.AnyR\adetails\"m\n" +
 	"\fStatsRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x18\n" +
 	"\achannel\x18\x02 \x01(\tR\achannel\x12\x10\n" +
@@ -1378,14 +2182,15 @@ const file_pushd_v1_control_proto_rawDesc = "" +
 	"\adropped\x18\t \x01(\x04R\adropped\x129\n" +
 	"\n" +
 	"started_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xce\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xf3\x01\n" +
 	"\tStatsNode\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
 	"\n" +
 	"started_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12)\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x13.pushd.v1.NodeStateR\x05state\x12-\n" +
-	"\x06totals\x18\x05 \x01(\v2\x15.pushd.v1.StatsTotalsR\x06totals\"~\n" +
+	"\x06totals\x18\x05 \x01(\v2\x15.pushd.v1.StatsTotalsR\x06totals\x12#\n" +
+	"\rhistory_rules\x18\x06 \x01(\tR\fhistoryRules\"~\n" +
 	"\vStatsTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12 \n" +
 	"\vconnections\x18\x02 \x01(\x04R\vconnections\x12\x14\n" +
@@ -1394,19 +2199,24 @@ const file_pushd_v1_control_proto_rawDesc = "" +
 	"\fStatsChannel\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x18\n" +
 	"\achannel\x18\x02 \x01(\tR\achannel\x12 \n" +
-	"\vconnections\x18\x03 \x01(\x04R\vconnections*\x83\x01\n" +
+	"\vconnections\x18\x03 \x01(\x04R\vconnections*A\n" +
+	"\x05Store\x12\x15\n" +
+	"\x11STORE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTORE_ALWAYS\x10\x01\x12\x0f\n" +
+	"\vSTORE_NEVER\x10\x02*\x83\x01\n" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_READY\x10\x01\x12\x17\n" +
 	"\x13NODE_STATE_DRAINING\x10\x02\x12\x16\n" +
 	"\x12NODE_STATE_SUSPECT\x10\x03\x12\x13\n" +
-	"\x0fNODE_STATE_DEAD\x10\x042\x86\x03\n" +
+	"\x0fNODE_STATE_DEAD\x10\x042\xca\x03\n" +
 	"\x0eControlService\x12G\n" +
 	"\n" +
 	"NotifyUser\x12\x1b.pushd.v1.NotifyUserRequest\x1a\x1c.pushd.v1.NotifyUserResponse\x12V\n" +
 	"\x0fBroadcastTenant\x12 .pushd.v1.BroadcastTenantRequest\x1a!.pushd.v1.BroadcastTenantResponse\x12J\n" +
 	"\vSendChannel\x12\x1c.pushd.v1.SendChannelRequest\x1a\x1d.pushd.v1.SendChannelResponse\x12M\n" +
-	"\fBroadcastAll\x12\x1d.pushd.v1.BroadcastAllRequest\x1a\x1e.pushd.v1.BroadcastAllResponse\x128\n" +
+	"\fBroadcastAll\x12\x1d.pushd.v1.BroadcastAllRequest\x1a\x1e.pushd.v1.BroadcastAllResponse\x12B\n" +
+	"\aPublish\x12\x18.pushd.v1.PublishRequest\x1a\x19.pushd.v1.PublishResponse(\x010\x01\x128\n" +
 	"\x05Stats\x12\x16.pushd.v1.StatsRequest\x1a\x17.pushd.v1.StatsResponseB\x8b\x01\n" +
 	"\fcom.pushd.v1B\fControlProtoP\x01Z,github.com/aegisx/pushd/gen/pushd/v1;pushdv1\xa2\x02\x03PXX\xaa\x02\bPushd.V1\xca\x02\bPushd\\V1\xe2\x02\x14Pushd\\V1\\GPBMetadata\xea\x02\tPushd::V1b\x06proto3"
 
@@ -1422,56 +2232,92 @@ func file_pushd_v1_control_proto_rawDescGZIP() []byte {
 	return file_pushd_v1_control_proto_rawDescData
 }
 
-var file_pushd_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pushd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pushd_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_pushd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_pushd_v1_control_proto_goTypes = []any{
-	(NodeState)(0),                  // 0: pushd.v1.NodeState
-	(*NotifyUserRequest)(nil),       // 1: pushd.v1.NotifyUserRequest
-	(*NotifyUserResponse)(nil),      // 2: pushd.v1.NotifyUserResponse
-	(*BroadcastTenantRequest)(nil),  // 3: pushd.v1.BroadcastTenantRequest
-	(*BroadcastTenantResponse)(nil), // 4: pushd.v1.BroadcastTenantResponse
-	(*SendChannelRequest)(nil),      // 5: pushd.v1.SendChannelRequest
-	(*SendChannelResponse)(nil),     // 6: pushd.v1.SendChannelResponse
-	(*BroadcastAllRequest)(nil),     // 7: pushd.v1.BroadcastAllRequest
-	(*BroadcastAllResponse)(nil),    // 8: pushd.v1.BroadcastAllResponse
-	(*StatsRequest)(nil),            // 9: pushd.v1.StatsRequest
-	(*StatsResponse)(nil),           // 10: pushd.v1.StatsResponse
-	(*StatsTotals)(nil),             // 11: pushd.v1.StatsTotals
-	(*StatsNode)(nil),               // 12: pushd.v1.StatsNode
-	(*StatsTenant)(nil),             // 13: pushd.v1.StatsTenant
-	(*StatsChannel)(nil),            // 14: pushd.v1.StatsChannel
-	(*structpb.Struct)(nil),         // 15: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 16: google.protobuf.Timestamp
+	(Store)(0),                      // 0: pushd.v1.Store
+	(NodeState)(0),                  // 1: pushd.v1.NodeState
+	(*NotifyUserRequest)(nil),       // 2: pushd.v1.NotifyUserRequest
+	(*NotifyUserResponse)(nil),      // 3: pushd.v1.NotifyUserResponse
+	(*BroadcastTenantRequest)(nil),  // 4: pushd.v1.BroadcastTenantRequest
+	(*BroadcastTenantResponse)(nil), // 5: pushd.v1.BroadcastTenantResponse
+	(*SendChannelRequest)(nil),      // 6: pushd.v1.SendChannelRequest
+	(*SendChannelResponse)(nil),     // 7: pushd.v1.SendChannelResponse
+	(*BroadcastAllRequest)(nil),     // 8: pushd.v1.BroadcastAllRequest
+	(*BroadcastAllResponse)(nil),    // 9: pushd.v1.BroadcastAllResponse
+	(*PublishRequest)(nil),          // 10: pushd.v1.PublishRequest
+	(*PublishResponse)(nil),         // 11: pushd.v1.PublishResponse
+	(*Refusal)(nil),                 // 12: pushd.v1.Refusal
+	(*StatsRequest)(nil),            // 13: pushd.v1.StatsRequest
+	(*StatsResponse)(nil),           // 14: pushd.v1.StatsResponse
+	(*StatsTotals)(nil),             // 15: pushd.v1.StatsTotals
+	(*StatsNode)(nil),               // 16: pushd.v1.StatsNode
+	(*StatsTenant)(nil),             // 17: pushd.v1.StatsTenant
+	(*StatsChannel)(nil),            // 18: pushd.v1.StatsChannel
+	(*structpb.Struct)(nil),         // 19: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 20: google.protobuf.Duration
+	(*ReceiptRequest)(nil),          // 21: pushd.v1.ReceiptRequest
+	(*Receipt)(nil),                 // 22: pushd.v1.Receipt
+	(*anypb.Any)(nil),               // 23: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
 }
 var file_pushd_v1_control_proto_depIdxs = []int32{
-	15, // 0: pushd.v1.NotifyUserRequest.data:type_name -> google.protobuf.Struct
-	15, // 1: pushd.v1.BroadcastTenantRequest.data:type_name -> google.protobuf.Struct
-	15, // 2: pushd.v1.SendChannelRequest.data:type_name -> google.protobuf.Struct
-	15, // 3: pushd.v1.BroadcastAllRequest.data:type_name -> google.protobuf.Struct
-	16, // 4: pushd.v1.StatsResponse.as_of:type_name -> google.protobuf.Timestamp
-	11, // 5: pushd.v1.StatsResponse.totals:type_name -> pushd.v1.StatsTotals
-	12, // 6: pushd.v1.StatsResponse.nodes:type_name -> pushd.v1.StatsNode
-	13, // 7: pushd.v1.StatsResponse.tenants:type_name -> pushd.v1.StatsTenant
-	14, // 8: pushd.v1.StatsResponse.channels:type_name -> pushd.v1.StatsChannel
-	16, // 9: pushd.v1.StatsTotals.started_at:type_name -> google.protobuf.Timestamp
-	16, // 10: pushd.v1.StatsNode.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 11: pushd.v1.StatsNode.state:type_name -> pushd.v1.NodeState
-	11, // 12: pushd.v1.StatsNode.totals:type_name -> pushd.v1.StatsTotals
-	1,  // 13: pushd.v1.ControlService.NotifyUser:input_type -> pushd.v1.NotifyUserRequest
-	3,  // 14: pushd.v1.ControlService.BroadcastTenant:input_type -> pushd.v1.BroadcastTenantRequest
-	5,  // 15: pushd.v1.ControlService.SendChannel:input_type -> pushd.v1.SendChannelRequest
-	7,  // 16: pushd.v1.ControlService.BroadcastAll:input_type -> pushd.v1.BroadcastAllRequest
-	9,  // 17: pushd.v1.ControlService.Stats:input_type -> pushd.v1.StatsRequest
-	2,  // 18: pushd.v1.ControlService.NotifyUser:output_type -> pushd.v1.NotifyUserResponse
-	4,  // 19: pushd.v1.ControlService.BroadcastTenant:output_type -> pushd.v1.BroadcastTenantResponse
-	6,  // 20: pushd.v1.ControlService.SendChannel:output_type -> pushd.v1.SendChannelResponse
-	8,  // 21: pushd.v1.ControlService.BroadcastAll:output_type -> pushd.v1.BroadcastAllResponse
-	10, // 22: pushd.v1.ControlService.Stats:output_type -> pushd.v1.StatsResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 0: pushd.v1.NotifyUserRequest.data:type_name -> google.protobuf.Struct
+	20, // 1: pushd.v1.NotifyUserRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 2: pushd.v1.NotifyUserRequest.store:type_name -> pushd.v1.Store
+	21, // 3: pushd.v1.NotifyUserRequest.receipt:type_name -> pushd.v1.ReceiptRequest
+	22, // 4: pushd.v1.NotifyUserResponse.receipt:type_name -> pushd.v1.Receipt
+	19, // 5: pushd.v1.BroadcastTenantRequest.data:type_name -> google.protobuf.Struct
+	20, // 6: pushd.v1.BroadcastTenantRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 7: pushd.v1.BroadcastTenantRequest.store:type_name -> pushd.v1.Store
+	21, // 8: pushd.v1.BroadcastTenantRequest.receipt:type_name -> pushd.v1.ReceiptRequest
+	22, // 9: pushd.v1.BroadcastTenantResponse.receipt:type_name -> pushd.v1.Receipt
+	19, // 10: pushd.v1.SendChannelRequest.data:type_name -> google.protobuf.Struct
+	20, // 11: pushd.v1.SendChannelRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 12: pushd.v1.SendChannelRequest.store:type_name -> pushd.v1.Store
+	21, // 13: pushd.v1.SendChannelRequest.receipt:type_name -> pushd.v1.ReceiptRequest
+	22, // 14: pushd.v1.SendChannelResponse.receipt:type_name -> pushd.v1.Receipt
+	19, // 15: pushd.v1.BroadcastAllRequest.data:type_name -> google.protobuf.Struct
+	20, // 16: pushd.v1.BroadcastAllRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 17: pushd.v1.BroadcastAllRequest.store:type_name -> pushd.v1.Store
+	21, // 18: pushd.v1.BroadcastAllRequest.receipt:type_name -> pushd.v1.ReceiptRequest
+	22, // 19: pushd.v1.BroadcastAllResponse.receipt:type_name -> pushd.v1.Receipt
+	2,  // 20: pushd.v1.PublishRequest.notify_user:type_name -> pushd.v1.NotifyUserRequest
+	4,  // 21: pushd.v1.PublishRequest.broadcast_tenant:type_name -> pushd.v1.BroadcastTenantRequest
+	6,  // 22: pushd.v1.PublishRequest.send_channel:type_name -> pushd.v1.SendChannelRequest
+	8,  // 23: pushd.v1.PublishRequest.broadcast_all:type_name -> pushd.v1.BroadcastAllRequest
+	3,  // 24: pushd.v1.PublishResponse.notify_user:type_name -> pushd.v1.NotifyUserResponse
+	5,  // 25: pushd.v1.PublishResponse.broadcast_tenant:type_name -> pushd.v1.BroadcastTenantResponse
+	7,  // 26: pushd.v1.PublishResponse.send_channel:type_name -> pushd.v1.SendChannelResponse
+	9,  // 27: pushd.v1.PublishResponse.broadcast_all:type_name -> pushd.v1.BroadcastAllResponse
+	12, // 28: pushd.v1.PublishResponse.refused:type_name -> pushd.v1.Refusal
+	23, // 29: pushd.v1.Refusal.details:type_name -> google.protobuf.Any
+	24, // 30: pushd.v1.StatsResponse.as_of:type_name -> google.protobuf.Timestamp
+	15, // 31: pushd.v1.StatsResponse.totals:type_name -> pushd.v1.StatsTotals
+	16, // 32: pushd.v1.StatsResponse.nodes:type_name -> pushd.v1.StatsNode
+	17, // 33: pushd.v1.StatsResponse.tenants:type_name -> pushd.v1.StatsTenant
+	18, // 34: pushd.v1.StatsResponse.channels:type_name -> pushd.v1.StatsChannel
+	24, // 35: pushd.v1.StatsTotals.started_at:type_name -> google.protobuf.Timestamp
+	24, // 36: pushd.v1.StatsNode.started_at:type_name -> google.protobuf.Timestamp
+	1,  // 37: pushd.v1.StatsNode.state:type_name -> pushd.v1.NodeState
+	15, // 38: pushd.v1.StatsNode.totals:type_name -> pushd.v1.StatsTotals
+	2,  // 39: pushd.v1.ControlService.NotifyUser:input_type -> pushd.v1.NotifyUserRequest
+	4,  // 40: pushd.v1.ControlService.BroadcastTenant:input_type -> pushd.v1.BroadcastTenantRequest
+	6,  // 41: pushd.v1.ControlService.SendChannel:input_type -> pushd.v1.SendChannelRequest
+	8,  // 42: pushd.v1.ControlService.BroadcastAll:input_type -> pushd.v1.BroadcastAllRequest
+	10, // 43: pushd.v1.ControlService.Publish:input_type -> pushd.v1.PublishRequest
+	13, // 44: pushd.v1.ControlService.Stats:input_type -> pushd.v1.StatsRequest
+	3,  // 45: pushd.v1.ControlService.NotifyUser:output_type -> pushd.v1.NotifyUserResponse
+	5,  // 46: pushd.v1.ControlService.BroadcastTenant:output_type -> pushd.v1.BroadcastTenantResponse
+	7,  // 47: pushd.v1.ControlService.SendChannel:output_type -> pushd.v1.SendChannelResponse
+	9,  // 48: pushd.v1.ControlService.BroadcastAll:output_type -> pushd.v1.BroadcastAllResponse
+	11, // 49: pushd.v1.ControlService.Publish:output_type -> pushd.v1.PublishResponse
+	14, // 50: pushd.v1.ControlService.Stats:output_type -> pushd.v1.StatsResponse
+	45, // [45:51] is the sub-list for method output_type
+	39, // [39:45] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_pushd_v1_control_proto_init() }
@@ -1479,6 +2325,7 @@ func file_pushd_v1_control_proto_init() {
 	if File_pushd_v1_control_proto != nil {
 		return
 	}
+	file_pushd_v1_receipt_proto_init()
 	file_pushd_v1_control_proto_msgTypes[0].OneofWrappers = []any{
 		(*NotifyUserRequest_Json)(nil),
 		(*NotifyUserRequest_Data)(nil),
@@ -1498,13 +2345,26 @@ func file_pushd_v1_control_proto_init() {
 		(*BroadcastAllRequest_Data)(nil),
 		(*BroadcastAllRequest_Raw)(nil),
 	}
+	file_pushd_v1_control_proto_msgTypes[8].OneofWrappers = []any{
+		(*PublishRequest_NotifyUser)(nil),
+		(*PublishRequest_BroadcastTenant)(nil),
+		(*PublishRequest_SendChannel)(nil),
+		(*PublishRequest_BroadcastAll)(nil),
+	}
+	file_pushd_v1_control_proto_msgTypes[9].OneofWrappers = []any{
+		(*PublishResponse_NotifyUser)(nil),
+		(*PublishResponse_BroadcastTenant)(nil),
+		(*PublishResponse_SendChannel)(nil),
+		(*PublishResponse_BroadcastAll)(nil),
+		(*PublishResponse_Refused)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pushd_v1_control_proto_rawDesc), len(file_pushd_v1_control_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   14,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

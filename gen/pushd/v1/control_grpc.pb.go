@@ -26,6 +26,7 @@ const (
 	ControlService_BroadcastTenant_FullMethodName = "/pushd.v1.ControlService/BroadcastTenant"
 	ControlService_SendChannel_FullMethodName     = "/pushd.v1.ControlService/SendChannel"
 	ControlService_BroadcastAll_FullMethodName    = "/pushd.v1.ControlService/BroadcastAll"
+	ControlService_Publish_FullMethodName         = "/pushd.v1.ControlService/Publish"
 	ControlService_Stats_FullMethodName           = "/pushd.v1.ControlService/Stats"
 )
 
@@ -39,8 +40,7 @@ const (
 // "pushd", reason one of the protocol's error codes in upper case) and, for a
 // bad field, google.rpc.BadRequest. A refused request reached nobody; after
 // UNAVAILABLE or DEADLINE_EXCEEDED for want of an answer it may have. OK means
-// that NATS accepted the message; field numbers 10 to 19 of the requests and 2
-// to 9 of the answers are kept for options and results yet to come.
+// that NATS accepted the message and, where the target has a history, stored it.
 type ControlServiceClient interface {
 	// NotifyUser sends a notification to every connection of one user.
 	NotifyUser(ctx context.Context, in *NotifyUserRequest, opts ...grpc.CallOption) (*NotifyUserResponse, error)
@@ -50,6 +50,11 @@ type ControlServiceClient interface {
 	SendChannel(ctx context.Context, in *SendChannelRequest, opts ...grpc.CallOption) (*SendChannelResponse, error)
 	// BroadcastAll sends an event to every connection of every tenant.
 	BroadcastAll(ctx context.Context, in *BroadcastAllRequest, opts ...grpc.CallOption) (*BroadcastAllResponse, error)
+	// Publish takes any number of the four commands above on one stream. Each is
+	// answered, in the order in which they came; a command that is refused does
+	// not end the stream. A caller may have many commands on the way: the server
+	// stops reading while too many wait for their answer.
+	Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishRequest, PublishResponse], error)
 	// Stats counts what is connected now, over all nodes of the cluster.
 	Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsResponse, error)
 }
@@ -102,6 +107,19 @@ func (c *controlServiceClient) BroadcastAll(ctx context.Context, in *BroadcastAl
 	return out, nil
 }
 
+func (c *controlServiceClient) Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishRequest, PublishResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ControlService_ServiceDesc.Streams[0], ControlService_Publish_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PublishRequest, PublishResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ControlService_PublishClient = grpc.BidiStreamingClient[PublishRequest, PublishResponse]
+
 func (c *controlServiceClient) Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatsResponse)
@@ -122,8 +140,7 @@ func (c *controlServiceClient) Stats(ctx context.Context, in *StatsRequest, opts
 // "pushd", reason one of the protocol's error codes in upper case) and, for a
 // bad field, google.rpc.BadRequest. A refused request reached nobody; after
 // UNAVAILABLE or DEADLINE_EXCEEDED for want of an answer it may have. OK means
-// that NATS accepted the message; field numbers 10 to 19 of the requests and 2
-// to 9 of the answers are kept for options and results yet to come.
+// that NATS accepted the message and, where the target has a history, stored it.
 type ControlServiceServer interface {
 	// NotifyUser sends a notification to every connection of one user.
 	NotifyUser(context.Context, *NotifyUserRequest) (*NotifyUserResponse, error)
@@ -133,6 +150,11 @@ type ControlServiceServer interface {
 	SendChannel(context.Context, *SendChannelRequest) (*SendChannelResponse, error)
 	// BroadcastAll sends an event to every connection of every tenant.
 	BroadcastAll(context.Context, *BroadcastAllRequest) (*BroadcastAllResponse, error)
+	// Publish takes any number of the four commands above on one stream. Each is
+	// answered, in the order in which they came; a command that is refused does
+	// not end the stream. A caller may have many commands on the way: the server
+	// stops reading while too many wait for their answer.
+	Publish(grpc.BidiStreamingServer[PublishRequest, PublishResponse]) error
 	// Stats counts what is connected now, over all nodes of the cluster.
 	Stats(context.Context, *StatsRequest) (*StatsResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
@@ -156,6 +178,9 @@ func (UnimplementedControlServiceServer) SendChannel(context.Context, *SendChann
 }
 func (UnimplementedControlServiceServer) BroadcastAll(context.Context, *BroadcastAllRequest) (*BroadcastAllResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BroadcastAll not implemented")
+}
+func (UnimplementedControlServiceServer) Publish(grpc.BidiStreamingServer[PublishRequest, PublishResponse]) error {
+	return status.Error(codes.Unimplemented, "method Publish not implemented")
 }
 func (UnimplementedControlServiceServer) Stats(context.Context, *StatsRequest) (*StatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stats not implemented")
@@ -253,6 +278,13 @@ func _ControlService_BroadcastAll_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_Publish_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServiceServer).Publish(&grpc.GenericServerStream[PublishRequest, PublishResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ControlService_PublishServer = grpc.BidiStreamingServer[PublishRequest, PublishResponse]
+
 func _ControlService_Stats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatsRequest)
 	if err := dec(in); err != nil {
@@ -299,6 +331,13 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ControlService_Stats_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Publish",
+			Handler:       _ControlService_Publish_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "pushd/v1/control.proto",
 }

@@ -85,6 +85,63 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{0}
 }
 
+// ReceiptLevel is how far a message must have come before its outcome is final.
+type ReceiptLevel int32
+
+const (
+	// No report.
+	ReceiptLevel_RECEIPT_LEVEL_UNSPECIFIED ReceiptLevel = 0
+	// In the queue of a connection.
+	ReceiptLevel_RECEIPT_LEVEL_QUEUED ReceiptLevel = 1
+	// Handed to the kernel.
+	ReceiptLevel_RECEIPT_LEVEL_WRITTEN ReceiptLevel = 2
+	// Acknowledged by the client.
+	ReceiptLevel_RECEIPT_LEVEL_ACKED ReceiptLevel = 3
+)
+
+// Enum value maps for ReceiptLevel.
+var (
+	ReceiptLevel_name = map[int32]string{
+		0: "RECEIPT_LEVEL_UNSPECIFIED",
+		1: "RECEIPT_LEVEL_QUEUED",
+		2: "RECEIPT_LEVEL_WRITTEN",
+		3: "RECEIPT_LEVEL_ACKED",
+	}
+	ReceiptLevel_value = map[string]int32{
+		"RECEIPT_LEVEL_UNSPECIFIED": 0,
+		"RECEIPT_LEVEL_QUEUED":      1,
+		"RECEIPT_LEVEL_WRITTEN":     2,
+		"RECEIPT_LEVEL_ACKED":       3,
+	}
+)
+
+func (x ReceiptLevel) Enum() *ReceiptLevel {
+	p := new(ReceiptLevel)
+	*p = x
+	return p
+}
+
+func (x ReceiptLevel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReceiptLevel) Descriptor() protoreflect.EnumDescriptor {
+	return file_pushd_cluster_v1_cluster_proto_enumTypes[1].Descriptor()
+}
+
+func (ReceiptLevel) Type() protoreflect.EnumType {
+	return &file_pushd_cluster_v1_cluster_proto_enumTypes[1]
+}
+
+func (x ReceiptLevel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReceiptLevel.Descriptor instead.
+func (ReceiptLevel) EnumDescriptor() ([]byte, []int) {
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
 // State is a node's own view of itself.
 type State int32
 
@@ -126,11 +183,11 @@ func (x State) String() string {
 }
 
 func (State) Descriptor() protoreflect.EnumDescriptor {
-	return file_pushd_cluster_v1_cluster_proto_enumTypes[1].Descriptor()
+	return file_pushd_cluster_v1_cluster_proto_enumTypes[2].Descriptor()
 }
 
 func (State) Type() protoreflect.EnumType {
-	return &file_pushd_cluster_v1_cluster_proto_enumTypes[1]
+	return &file_pushd_cluster_v1_cluster_proto_enumTypes[2]
 }
 
 func (x State) Number() protoreflect.EnumNumber {
@@ -139,7 +196,7 @@ func (x State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State.Descriptor instead.
 func (State) EnumDescriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
 }
 
 // Envelope carries one message from the node that accepted it to the nodes
@@ -177,9 +234,18 @@ type Envelope struct {
 	// W3C trace context.
 	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// The client-visible JSON text, made once by the publisher.
-	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Payload []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
+	// A client sent it: the payload is a channel_message.
+	FromClient bool `protobuf:"varint,16,opt,name=from_client,json=fromClient,proto3" json:"from_client,omitempty"`
+	// Of what was published with an idempotency key: tells other content under the
+	// same key. 16 bytes; empty without a key.
+	Fingerprint []byte `protobuf:"bytes,17,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// What is reported to report_to.
+	ReceiptLevel ReceiptLevel `protobuf:"varint,18,opt,name=receipt_level,json=receiptLevel,proto3,enum=pushd.cluster.v1.ReceiptLevel" json:"receipt_level,omitempty"`
+	// For how long reports are waited for, in milliseconds.
+	ReceiptTimeout uint32 `protobuf:"varint,19,opt,name=receipt_timeout,json=receiptTimeout,proto3" json:"receipt_timeout,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Envelope) Reset() {
@@ -317,6 +383,171 @@ func (x *Envelope) GetPayload() []byte {
 	return nil
 }
 
+func (x *Envelope) GetFromClient() bool {
+	if x != nil {
+		return x.FromClient
+	}
+	return false
+}
+
+func (x *Envelope) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+func (x *Envelope) GetReceiptLevel() ReceiptLevel {
+	if x != nil {
+		return x.ReceiptLevel
+	}
+	return ReceiptLevel_RECEIPT_LEVEL_UNSPECIFIED
+}
+
+func (x *Envelope) GetReceiptTimeout() uint32 {
+	if x != nil {
+		return x.ReceiptTimeout
+	}
+	return 0
+}
+
+// DeliveryReport says what became of a message on one node.
+type DeliveryReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node, as in its heartbeat.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Random number of that node's run.
+	Incarnation uint64 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// How many connections had each outcome, in the order of message.Outcome.
+	Counts []uint64 `protobuf:"varint,3,rep,packed,name=counts,proto3" json:"counts,omitempty"`
+	// One row per connection, where the target is a user.
+	Rows []*DeliveryRow `protobuf:"bytes,4,rep,name=rows,proto3" json:"rows,omitempty"`
+	// All outcomes are final: this node sends no other report.
+	Final         bool `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryReport) Reset() {
+	*x = DeliveryReport{}
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryReport) ProtoMessage() {}
+
+func (x *DeliveryReport) ProtoReflect() protoreflect.Message {
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryReport.ProtoReflect.Descriptor instead.
+func (*DeliveryReport) Descriptor() ([]byte, []int) {
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeliveryReport) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DeliveryReport) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *DeliveryReport) GetCounts() []uint64 {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *DeliveryReport) GetRows() []*DeliveryRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *DeliveryReport) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+// DeliveryRow is the outcome at one connection.
+type DeliveryRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, 16 bytes.
+	Connection []byte `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// A message.Outcome.
+	Outcome       uint32 `protobuf:"varint,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryRow) Reset() {
+	*x = DeliveryRow{}
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryRow) ProtoMessage() {}
+
+func (x *DeliveryRow) ProtoReflect() protoreflect.Message {
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryRow.ProtoReflect.Descriptor instead.
+func (*DeliveryRow) Descriptor() ([]byte, []int) {
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DeliveryRow) GetConnection() []byte {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *DeliveryRow) GetOutcome() uint32 {
+	if x != nil {
+		return x.Outcome
+	}
+	return 0
+}
+
 // Heartbeat is sent by every node once a second.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -331,14 +562,20 @@ type Heartbeat struct {
 	// The node's own state.
 	State State `protobuf:"varint,5,opt,name=state,proto3,enum=pushd.cluster.v1.State" json:"state,omitempty"`
 	// The node's figures.
-	Totals        *Totals `protobuf:"bytes,6,opt,name=totals,proto3" json:"totals,omitempty"`
+	Totals *Totals `protobuf:"bytes,6,opt,name=totals,proto3" json:"totals,omitempty"`
+	// Tells nodes with other history rules.
+	HistoryRules uint64 `protobuf:"fixed64,7,opt,name=history_rules,json=historyRules,proto3" json:"history_rules,omitempty"`
+	// The highest position in the history that this node has seen in its epoch.
+	HistoryOffset uint64 `protobuf:"varint,8,opt,name=history_offset,json=historyOffset,proto3" json:"history_offset,omitempty"`
+	// The epoch that this node is in; empty: it has no history.
+	HistoryEpoch  string `protobuf:"bytes,9,opt,name=history_epoch,json=historyEpoch,proto3" json:"history_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[1]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +587,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[1]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +600,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Heartbeat) GetNode() string {
@@ -408,6 +645,27 @@ func (x *Heartbeat) GetTotals() *Totals {
 	return nil
 }
 
+func (x *Heartbeat) GetHistoryRules() uint64 {
+	if x != nil {
+		return x.HistoryRules
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetHistoryOffset() uint64 {
+	if x != nil {
+		return x.HistoryOffset
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetHistoryEpoch() string {
+	if x != nil {
+		return x.HistoryEpoch
+	}
+	return ""
+}
+
 // Totals counts one node.
 type Totals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -435,7 +693,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[2]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +705,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[2]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +718,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Totals) GetConnections() uint64 {
@@ -545,7 +803,7 @@ type StatsQuery struct {
 
 func (x *StatsQuery) Reset() {
 	*x = StatsQuery{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[3]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +815,7 @@ func (x *StatsQuery) String() string {
 func (*StatsQuery) ProtoMessage() {}
 
 func (x *StatsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[3]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +828,7 @@ func (x *StatsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsQuery.ProtoReflect.Descriptor instead.
 func (*StatsQuery) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StatsQuery) GetReplyTo() string {
@@ -620,7 +878,7 @@ type StatsReport struct {
 
 func (x *StatsReport) Reset() {
 	*x = StatsReport{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +890,7 @@ func (x *StatsReport) String() string {
 func (*StatsReport) ProtoMessage() {}
 
 func (x *StatsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +903,7 @@ func (x *StatsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsReport.ProtoReflect.Descriptor instead.
 func (*StatsReport) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StatsReport) GetNode() *Heartbeat {
@@ -700,7 +958,7 @@ type TenantCount struct {
 
 func (x *TenantCount) Reset() {
 	*x = TenantCount{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +970,7 @@ func (x *TenantCount) String() string {
 func (*TenantCount) ProtoMessage() {}
 
 func (x *TenantCount) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +983,7 @@ func (x *TenantCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantCount.ProtoReflect.Descriptor instead.
 func (*TenantCount) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TenantCount) GetTenantId() string {
@@ -771,7 +1029,7 @@ type ChannelCount struct {
 
 func (x *ChannelCount) Reset() {
 	*x = ChannelCount{}
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1041,7 @@ func (x *ChannelCount) String() string {
 func (*ChannelCount) ProtoMessage() {}
 
 func (x *ChannelCount) ProtoReflect() protoreflect.Message {
-	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_pushd_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1054,7 @@ func (x *ChannelCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelCount.ProtoReflect.Descriptor instead.
 func (*ChannelCount) Descriptor() ([]byte, []int) {
-	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_pushd_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChannelCount) GetTenantId() string {
@@ -824,7 +1082,7 @@ var File_pushd_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1epushd/cluster/v1/cluster.proto\x12\x10pushd.cluster.v1\"\xf2\x03\n" +
+	"\x1epushd/cluster/v1/cluster.proto\x12\x10pushd.cluster.v1\"\xa3\x05\n" +
 	"\bEnvelope\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1f\n" +
@@ -843,7 +1101,23 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x12exclude_connection\x18\f \x01(\fR\x11excludeConnection\x12\x1b\n" +
 	"\treport_to\x18\r \x01(\tR\breportTo\x12 \n" +
 	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x18\n" +
-	"\apayload\x18\x0f \x01(\fR\apayload\"\xdb\x01\n" +
+	"\apayload\x18\x0f \x01(\fR\apayload\x12\x1f\n" +
+	"\vfrom_client\x18\x10 \x01(\bR\n" +
+	"fromClient\x12 \n" +
+	"\vfingerprint\x18\x11 \x01(\fR\vfingerprint\x12C\n" +
+	"\rreceipt_level\x18\x12 \x01(\x0e2\x1e.pushd.cluster.v1.ReceiptLevelR\freceiptLevel\x12'\n" +
+	"\x0freceipt_timeout\x18\x13 \x01(\rR\x0ereceiptTimeout\"\xa7\x01\n" +
+	"\x0eDeliveryReport\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x16\n" +
+	"\x06counts\x18\x03 \x03(\x04R\x06counts\x121\n" +
+	"\x04rows\x18\x04 \x03(\v2\x1d.pushd.cluster.v1.DeliveryRowR\x04rows\x12\x14\n" +
+	"\x05final\x18\x05 \x01(\bR\x05final\"G\n" +
+	"\vDeliveryRow\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\fR\n" +
+	"connection\x12\x18\n" +
+	"\aoutcome\x18\x02 \x01(\rR\aoutcome\"\xcc\x02\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x18\n" +
@@ -851,7 +1125,10 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\x04 \x01(\x03R\tstartedAt\x12-\n" +
 	"\x05state\x18\x05 \x01(\x0e2\x17.pushd.cluster.v1.StateR\x05state\x120\n" +
-	"\x06totals\x18\x06 \x01(\v2\x18.pushd.cluster.v1.TotalsR\x06totals\"\x8c\x02\n" +
+	"\x06totals\x18\x06 \x01(\v2\x18.pushd.cluster.v1.TotalsR\x06totals\x12#\n" +
+	"\rhistory_rules\x18\a \x01(\x06R\fhistoryRules\x12%\n" +
+	"\x0ehistory_offset\x18\b \x01(\x04R\rhistoryOffset\x12#\n" +
+	"\rhistory_epoch\x18\t \x01(\tR\fhistoryEpoch\"\x8c\x02\n" +
 	"\x06Totals\x12 \n" +
 	"\vconnections\x18\x01 \x01(\x04R\vconnections\x12\x14\n" +
 	"\x05users\x18\x02 \x01(\x04R\x05users\x12\x18\n" +
@@ -889,7 +1166,12 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\tKIND_USER\x10\x01\x12\x0f\n" +
 	"\vKIND_TENANT\x10\x02\x12\x10\n" +
 	"\fKIND_CHANNEL\x10\x03\x12\f\n" +
-	"\bKIND_ALL\x10\x04*R\n" +
+	"\bKIND_ALL\x10\x04*{\n" +
+	"\fReceiptLevel\x12\x1d\n" +
+	"\x19RECEIPT_LEVEL_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14RECEIPT_LEVEL_QUEUED\x10\x01\x12\x19\n" +
+	"\x15RECEIPT_LEVEL_WRITTEN\x10\x02\x12\x17\n" +
+	"\x13RECEIPT_LEVEL_ACKED\x10\x03*R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTATE_READY\x10\x01\x12\x12\n" +
@@ -909,31 +1191,36 @@ func file_pushd_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_pushd_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_pushd_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pushd_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_pushd_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_pushd_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_pushd_cluster_v1_cluster_proto_goTypes = []any{
-	(Kind)(0),            // 0: pushd.cluster.v1.Kind
-	(State)(0),           // 1: pushd.cluster.v1.State
-	(*Envelope)(nil),     // 2: pushd.cluster.v1.Envelope
-	(*Heartbeat)(nil),    // 3: pushd.cluster.v1.Heartbeat
-	(*Totals)(nil),       // 4: pushd.cluster.v1.Totals
-	(*StatsQuery)(nil),   // 5: pushd.cluster.v1.StatsQuery
-	(*StatsReport)(nil),  // 6: pushd.cluster.v1.StatsReport
-	(*TenantCount)(nil),  // 7: pushd.cluster.v1.TenantCount
-	(*ChannelCount)(nil), // 8: pushd.cluster.v1.ChannelCount
+	(Kind)(0),              // 0: pushd.cluster.v1.Kind
+	(ReceiptLevel)(0),      // 1: pushd.cluster.v1.ReceiptLevel
+	(State)(0),             // 2: pushd.cluster.v1.State
+	(*Envelope)(nil),       // 3: pushd.cluster.v1.Envelope
+	(*DeliveryReport)(nil), // 4: pushd.cluster.v1.DeliveryReport
+	(*DeliveryRow)(nil),    // 5: pushd.cluster.v1.DeliveryRow
+	(*Heartbeat)(nil),      // 6: pushd.cluster.v1.Heartbeat
+	(*Totals)(nil),         // 7: pushd.cluster.v1.Totals
+	(*StatsQuery)(nil),     // 8: pushd.cluster.v1.StatsQuery
+	(*StatsReport)(nil),    // 9: pushd.cluster.v1.StatsReport
+	(*TenantCount)(nil),    // 10: pushd.cluster.v1.TenantCount
+	(*ChannelCount)(nil),   // 11: pushd.cluster.v1.ChannelCount
 }
 var file_pushd_cluster_v1_cluster_proto_depIdxs = []int32{
-	0, // 0: pushd.cluster.v1.Envelope.kind:type_name -> pushd.cluster.v1.Kind
-	1, // 1: pushd.cluster.v1.Heartbeat.state:type_name -> pushd.cluster.v1.State
-	4, // 2: pushd.cluster.v1.Heartbeat.totals:type_name -> pushd.cluster.v1.Totals
-	3, // 3: pushd.cluster.v1.StatsReport.node:type_name -> pushd.cluster.v1.Heartbeat
-	7, // 4: pushd.cluster.v1.StatsReport.tenants:type_name -> pushd.cluster.v1.TenantCount
-	8, // 5: pushd.cluster.v1.StatsReport.channels:type_name -> pushd.cluster.v1.ChannelCount
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: pushd.cluster.v1.Envelope.kind:type_name -> pushd.cluster.v1.Kind
+	1,  // 1: pushd.cluster.v1.Envelope.receipt_level:type_name -> pushd.cluster.v1.ReceiptLevel
+	5,  // 2: pushd.cluster.v1.DeliveryReport.rows:type_name -> pushd.cluster.v1.DeliveryRow
+	2,  // 3: pushd.cluster.v1.Heartbeat.state:type_name -> pushd.cluster.v1.State
+	7,  // 4: pushd.cluster.v1.Heartbeat.totals:type_name -> pushd.cluster.v1.Totals
+	6,  // 5: pushd.cluster.v1.StatsReport.node:type_name -> pushd.cluster.v1.Heartbeat
+	10, // 6: pushd.cluster.v1.StatsReport.tenants:type_name -> pushd.cluster.v1.TenantCount
+	11, // 7: pushd.cluster.v1.StatsReport.channels:type_name -> pushd.cluster.v1.ChannelCount
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_pushd_cluster_v1_cluster_proto_init() }
@@ -946,8 +1233,8 @@ func file_pushd_cluster_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pushd_cluster_v1_cluster_proto_rawDesc), len(file_pushd_cluster_v1_cluster_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
