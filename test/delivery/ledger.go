@@ -92,17 +92,6 @@ func (l *Ledger) Accepted() int {
 	return total
 }
 
-// End returns the offset of the last message of f.
-func (l *Ledger) End(f Feed) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var end uint64
-	for _, offset := range l.accepted[f] {
-		end = max(end, offset)
-	}
-	return end
-}
-
 // span is what a gap leaves out: offsets over from, up to to.
 type span struct{ from, to uint64 }
 
@@ -118,20 +107,21 @@ type Track struct {
 	// position is the offset from which to resume.
 	position uint64
 	got      map[uint64]int // offset → number
+	early    map[int]bool   // numbers that came without an offset
 	gaps     []span
 	skipped  int
 }
 
 // Track returns an empty track of a client.
 func (l *Ledger) Track(who string, f Feed) *Track {
-	return &Track{ledger: l, who: who, feed: f, got: make(map[uint64]int)}
+	return &Track{ledger: l, who: who, feed: f, got: make(map[uint64]int), early: make(map[int]bool)}
 }
 
 // Resume returns the offset to resume from; ok is false before the first join.
 func (t *Track) Resume() (offset uint64, ok bool) { return t.position, t.joined }
 
 // Received counts what came.
-func (t *Track) Received() int { return len(t.got) }
+func (t *Track) Received() int { return len(t.got) + len(t.early) }
 
 // Gaps counts the gaps that were announced.
 func (t *Track) Gaps() int { return len(t.gaps) }
@@ -169,6 +159,33 @@ func (t *Track) Message(f Feed, n int, offset uint64) {
 	t.position = max(t.position, offset)
 }
 
+// Early notes a message without an offset: it came before the client said where
+// it stands. It must not come again.
+func (t *Track) Early(f Feed, n int) {
+	switch {
+	case f != t.feed:
+		t.ledger.Fault("%s: foreign: message %d of %v came to %v", t.who, n, f, t.feed)
+	case t.early[n]:
+		t.ledger.Fault("%s: %v: duplicated: message %d came early, twice", t.who, t.feed, n)
+	}
+	t.early[n] = true
+}
+
+// Complete reports whether the last message that was accepted has come, or is
+// inside a gap.
+func (t *Track) Complete() bool {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	var last int
+	var end uint64
+	for n, offset := range t.ledger.accepted[t.feed] {
+		if offset > end {
+			last, end = n, offset
+		}
+	}
+	return t.position >= end || t.early[last]
+}
+
 // Finish compares the track with what was accepted. Every publisher has its
 // answers by now.
 func (t *Track) Finish() {
@@ -188,7 +205,9 @@ func (t *Track) Finish() {
 		switch {
 		case ok && n != p.n:
 			t.ledger.faultLocked("%s: %v: message %d came with the offset %d of message %d", t.who, t.feed, n, p.offset, p.n)
-		case ok || p.offset <= t.start:
+		case ok && t.early[n]:
+			t.ledger.faultLocked("%s: %v: duplicated: message %d came early and at %d", t.who, t.feed, n, p.offset)
+		case ok || t.early[p.n] || p.offset <= t.start:
 		case t.announced(p.offset):
 			t.skipped++
 		default:

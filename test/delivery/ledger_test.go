@@ -35,6 +35,15 @@ func TestLedger(t *testing.T) {
 		{"an offset that went back", func(t *delivery.Track) { t.Message(f, 2, 4); t.Message(f, 3, 1) }, "reordered"},
 		{"the offset of another", func(t *delivery.Track) { t.Message(f, 2, 9) }, "lost: message 2 "},
 		{"before the join", func(t *delivery.Track) { t.Message(f, 1, 3) }, "reordered"},
+		{"early", func(t *delivery.Track) { t.Early(f, 2); t.Message(f, 3, 9); t.Message(f, 4, 12) }, ""},
+		{"early and again", func(t *delivery.Track) {
+			t.Early(f, 2)
+			t.Message(f, 2, 4)
+			t.Message(f, 3, 9)
+			t.Message(f, 4, 12)
+		}, "duplicated"},
+		{"early twice", func(t *delivery.Track) { t.Early(f, 2); t.Early(f, 2) }, "duplicated"},
+		{"early and foreign", func(t *delivery.Track) { t.Early(foreign, 2) }, "foreign"},
 		{"a gap ahead", func(t *delivery.Track) { t.Gap(8, 12) }, "a gap of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

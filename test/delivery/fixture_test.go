@@ -1,0 +1,184 @@
+package delivery_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aegisx/pushd/test/delivery"
+	"github.com/aegisx/pushd/test/harness"
+)
+
+// kept are the flags for histories that hold all that a test sends.
+func kept() []string {
+	return []string{"--channel-history", "room:*=10000/1h", "--inbox-history", "10000/1h"}
+}
+
+// bounded returns a context that ends with the test, or after limit.
+func bounded(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// startNode runs a node until the test ends.
+func startNode(ctx context.Context, t *testing.T, binary, name string, args ...string) *harness.Node {
+	t.Helper()
+	dir, err := os.MkdirTemp(suite.dir, "node-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append([]string{"--jwt-secret-file", suite.secretFile, "--data-dir", dir + "/data"}, args...)
+	n, err := harness.Start(ctx, binary, dir, name, all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// scene is what clients and publishers do to a cluster.
+type scene struct {
+	nodes  []*harness.Node // where clients connect
+	ledger *delivery.Ledger
+
+	tenants, channels int // channels of each tenant
+	clients           int // of each tenant
+	publishers        int
+	messages          int // of all publishers
+	pace              time.Duration
+
+	// meanwhile is called once, when the half has been accepted.
+	meanwhile func()
+}
+
+// result is what a scene came to.
+type result struct{ accepted, received, visits, gaps, skipped int }
+
+func (r result) String() string {
+	return fmt.Sprintf("%d accepted, %d received, %d visits, %d gaps with %d messages in them",
+		r.accepted, r.received, r.visits, r.gaps, r.skipped)
+}
+
+// play runs s to its end, or to the first fault. The test's own log says with
+// which seed.
+func (s *scene) play(ctx context.Context, t *testing.T) result {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the scene
+		select {
+		case <-s.ledger.Found():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	clients, feeds := s.cast(t)
+
+	published := make(chan struct{})
+	var joined, guests sync.WaitGroup
+	joined.Add(len(clients))
+	for i, c := range clients {
+		guests.Go(func() {
+			var once sync.Once
+			first := func() { once.Do(joined.Done) }
+			defer first()
+			c.run(ctx, seed+uint64(i), published, first) //nolint:gosec // An index.
+		})
+	}
+	joined.Wait()
+	s.publish(ctx, t, feeds)
+	close(published)
+	guests.Wait()
+
+	r := result{accepted: s.ledger.Accepted()}
+	for _, c := range clients {
+		r.visits += c.visits
+		for _, track := range c.tracks {
+			if ctx.Err() == nil {
+				track.Finish()
+			}
+			r.received += track.Received()
+			r.gaps += track.Gaps()
+			r.skipped += track.Skipped()
+		}
+	}
+	return r
+}
+
+// cast makes the clients, and names all feeds.
+func (s *scene) cast(t *testing.T) (clients []*client, feeds []delivery.Feed) {
+	t.Helper()
+	for i := range s.tenants {
+		tenant := fmt.Sprintf("tenant%d", i)
+		var channels []string
+		for j := range s.channels {
+			channels = append(channels, fmt.Sprintf("room:%d", j))
+			feeds = append(feeds, delivery.Feed{Tenant: tenant, Channel: channels[j]})
+		}
+		for j := range s.clients {
+			user := fmt.Sprintf("user%d", j)
+			c, err := newClient(s.ledger, s.nodes, tenant, user, channels)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, c)
+			feeds = append(feeds, delivery.Feed{Tenant: tenant, Channel: inbox + user})
+		}
+	}
+	return clients, feeds
+}
+
+// publish sends all messages; each feed has one publisher.
+func (s *scene) publish(ctx context.Context, t *testing.T, feeds []delivery.Feed) {
+	t.Helper()
+	var running sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for i := range s.publishers {
+		p := &publisher{
+			name: fmt.Sprintf("p%d", i), ledger: s.ledger, share: s.messages / s.publishers, pace: s.pace,
+		}
+		for j := range s.nodes {
+			p.nodes = append(p.nodes, s.nodes[(i+j)%len(s.nodes)])
+		}
+		for j, f := range feeds {
+			if j%s.publishers == i {
+				p.feeds = append(p.feeds, f)
+			}
+		}
+		running.Go(func() {
+			if err := p.run(ctx); err != nil {
+				failed.CompareAndSwap(nil, &err)
+			}
+		})
+	}
+	if s.meanwhile != nil {
+		running.Go(func() {
+			err := harness.Eventually(ctx, func(context.Context) error {
+				if n := s.ledger.Accepted(); n < s.messages/2 {
+					return fmt.Errorf("%d accepted", n)
+				}
+				return nil
+			})
+			if err == nil {
+				s.meanwhile()
+			}
+		})
+	}
+	running.Wait()
+	if err := failed.Load(); err != nil && len(s.ledger.Faults()) == 0 {
+		t.Error(*err)
+	}
+}

@@ -1,0 +1,44 @@
+package delivery_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/aegisx/pushd/test/harness"
+)
+
+// secret signs client tokens in all tests.
+const secret = "a secret of the delivery tests, which is long enough"
+
+// suite is what all tests share. TestMain sets it.
+var suite struct {
+	dir    string // gone after the run
+	root   string // of the module
+	binary string // pushd
+	// secretFile holds secret.
+	secretFile string
+	// long says that everything runs in full.
+	long bool
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(harness.RunSuite(m, "delivery", setUp, func() error {
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), goleak.Find())
+	}))
+}
+
+func setUp(dir string) (err error) {
+	suite.dir, suite.long = dir, os.Getenv("PUSHD_STRESS") == "long"
+	if suite.root, err = harness.Root(); err != nil {
+		return err
+	}
+	flag := "-race"
+	if suite.long {
+		flag = "-trimpath"
+	}
+	suite.binary, suite.secretFile, err = harness.Prepare(suite.root, dir, secret, flag)
+	return err
+}
