@@ -97,13 +97,12 @@ func NewServer(h *Hub, v Verifier, b Bus, fallback http.Handler) (*Server, error
 	}
 	s.handshake = hs
 	s.http = &http.Server{
-		Handler:           fallback,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ConnState:         s.passed.state,
+		Handler:        fallback,
+		ReadTimeout:    passedReadTimeout, // of the head too
+		WriteTimeout:   30 * time.Second,
+		IdleTimeout:    time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		ConnState:      s.passed.state,
 	}
 	// One request each: the next one may be an upgrade, which is not for this
 	// server, and an idle connection would hold a place.
