@@ -40,6 +40,7 @@ func TestPassthrough(t *testing.T) {
 		"large head":            head{line: "GET / HTTP/1.1", fields: []string{"Host: a"}}.pad(8 << 10).String(),
 		"WebSocket elsewhere":   upgradeHead().request("GET /demo/ws HTTP/1.1").String(),
 		"odd host":              "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+		"asks before its body":  "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n",
 		"any method":            "BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
