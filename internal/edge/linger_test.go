@@ -38,7 +38,7 @@ func TestLinger(t *testing.T) {
 }
 
 func TestAcceptRate(t *testing.T) {
-	e := newEnv(t, func(o *edge.Options) { o.AcceptRate = 3 })
+	e := newEnv(t, func(o *edge.Options) { o.AcceptRate = 1 })
 	good := token(t, who{user: "ann"})
 	refused := 0
 	for range 8 {
@@ -53,8 +53,8 @@ func TestAcceptRate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if refused == 0 || refused > 5 {
-		t.Errorf("%d of 8 were refused, want 5 or a few less", refused)
+	if refused == 0 || refused > 7 { // one gets in at once, more only as time passes
+		t.Errorf("%d of 8 were refused, want 7 or a few less", refused)
 	}
 	if got := e.metric(t, "pushd_edge_refused_total", "accept_rate"); got != float64(refused) {
 		t.Errorf("counted %g of %d", got, refused)
