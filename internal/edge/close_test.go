@@ -81,7 +81,7 @@ func closings() []closing {
 		}},
 		{"flood", 4103, "rate_limited", slowRate, flood},
 		{"token expires", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
-			return e.dial(t, who{user: "ann", expires: time.Now().Add(2 * time.Second)})
+			return e.dial(t, who{user: "ann", expires: time.Now().Add(4 * time.Second)})
 		}},
 		{"expired token", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
 			return e.upgrade(t, "/ws", token(t, who{expires: time.Now().Add(-time.Minute)}))

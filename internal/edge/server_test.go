@@ -187,7 +187,7 @@ func TestAcceptErrors(t *testing.T) {
 // All are gone after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
 	const most = 4096
-	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 3 * time.Second })
+	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 10 * time.Second })
 	ln := newChanListener()
 	e.serve(t, ln)
 	conns := make([]net.Conn, most)

@@ -218,16 +218,12 @@ func TestPings(t *testing.T) {
 	onEachDriver(t, quick, func(t *testing.T, e *env) {
 		stuck := e.dial(t, who{user: "stuck"}).narrow()
 		e.overflow(t, userTarget("acme", "stuck"))
-		closed := time.Now()
 		c := e.dial(t, who{user: "ann"})
 		if pings := c.answerPings(4500 * time.Millisecond); pings < 2 {
 			t.Errorf("%d pings", pings)
 		}
 		c.quiet()
 		e.awaitConnections(t, 1)
-		if took := time.Since(closed); took > 8*time.Second {
-			t.Errorf("cut after %s", took)
-		}
 		stuck.hangUp()
 	})
 }
