@@ -23,9 +23,6 @@ import (
 // roleAdmin opens /ws/admin.
 const roleAdmin = "admin"
 
-// tlsTimeout bounds the TLS handshake where no other time is set.
-const tlsTimeout = 5 * time.Second
-
 // Verifier checks tokens. Safe for concurrent use.
 type Verifier interface {
 	// Verify returns who the token speaks for. The error wraps
@@ -236,7 +233,7 @@ func (s *Server) secure(nc net.Conn) (net.Conn, error) {
 		return nc, nil
 	}
 	conn := poll.TLSServer(nc, o.TLS)
-	if err := conn.SetDeadline(time.Now().Add(cmp.Or(o.Handshake.Timeout, tlsTimeout))); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(cmp.Or(o.Handshake.Timeout, handshake.DefaultOptions().Timeout))); err != nil {
 		return conn, fmt.Errorf("set deadline: %w", err)
 	}
 	if err := conn.HandshakeContext(context.Background()); err != nil {
