@@ -110,7 +110,7 @@ func newStalls(ctx context.Context, t *testing.T, count int) *stalls {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	load, err := bench.NewPushd(ctx, bench.Target{WebSocket: n.WebSocket(), Secret: []byte(secret), Tenant: stallTenant, PID: n.Pid()}, conn)
+	load, err := bench.NewPushd(ctx, bench.Target{WebSocket: n.WebSocket(), Secret: []byte(secret), Tenant: stallTenant, PID: n.PID}, conn)
 	if err != nil {
 		t.Fatal(err)
 	}
