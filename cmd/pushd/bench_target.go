@@ -54,7 +54,7 @@ func (t *benchTarget) addCallFlags(fs *pflag.FlagSet) { t.client.addAddressTo(fs
 func (t *benchTarget) addCommonFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.tenant, "tenant", "bench", "tenant of the users")
 	fs.IntVar(&t.pid, "pid", 0, "process of a server on this machine, whose CPU time is measured; Linux only")
-	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server that is not on this machine")
+	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server whose address is not loopback")
 }
 
 // check refuses what can't or must not be loaded.
@@ -111,7 +111,7 @@ func (t *benchTarget) checkServer(ctx context.Context) error {
 	return nil
 }
 
-// requireLocal refuses a host that is not this machine, unless that is allowed.
+// requireLocal refuses a host that is not loopback, unless that is allowed.
 // Load on others by mistake is worse than one more flag. It returns the
 // addresses that it has seen, so that none is loaded that was not checked; there
 // are none when every host is allowed.
@@ -124,7 +124,7 @@ func (t *benchTarget) requireLocal(ctx context.Context, flag, value, host string
 		return nil, fmt.Errorf("--%s %s: %w", flag, value, err)
 	}
 	if !areLocal(ips) {
-		return nil, usagef("--%s %s is not this machine: to load it all the same, give --allow-remote", flag, value)
+		return nil, usagef("--%s %s is not loopback: to load it all the same, give --allow-remote", flag, value)
 	}
 	return ips, nil
 }
@@ -143,8 +143,8 @@ func (t *benchTarget) resolve(ctx context.Context, host string) ([]netip.Addr, e
 	}
 }
 
-// areLocal reports whether addresses, of which there must be some, are all this
-// machine's own, by the loopback.
+// areLocal reports whether addresses, of which there must be some, are all
+// loopback, or the unspecified one, which is dialled as loopback.
 func areLocal(ips []netip.Addr) bool {
 	for _, ip := range ips {
 		if ip = ip.Unmap(); !ip.IsLoopback() && !ip.IsUnspecified() {
@@ -158,8 +158,7 @@ func areLocal(ips []netip.Addr) bool {
 const defaultPort = "443"
 
 // splitServer returns the host and the port of a gRPC target. What is in another
-// form than HOST[:PORT] comes back whole; it is no address and no name of this
-// machine.
+// form than HOST[:PORT] comes back whole; it is no address and no name of a host.
 func splitServer(server string) (host, port string) {
 	host, port, err := net.SplitHostPort(server)
 	if err != nil || strings.Contains(server, "/") {
