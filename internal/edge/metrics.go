@@ -46,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pushd_edge_opened_total", Help: "Connections registered.",
 		}),
 		closedByCode: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushd_edge_closed_total", Help: "Connections closed, by close code; 1006: by the client without one; other: with a code of its own.",
+			Name: "pushd_edge_closed_total", Help: "Connections ended, by the code of the first close frame; 1006: without one, by either side; other: a code of the client's own.",
 		}, []string{"code"}),
 		droppedBy: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_edge_dropped_total", Help: "Messages given up, by reason.",
