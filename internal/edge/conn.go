@@ -122,7 +122,7 @@ func (c *conn) sendLocked(f *frame.Frame) {
 		return
 	}
 	l := c.loop
-	if !c.out.admits(c.out.size(f), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
+	if !c.out.admits(int(c.out.held(f)), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
 		if f.IsMessage() {
 			l.lose(dropSlowConsumer, 1)
 		}

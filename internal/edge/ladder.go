@@ -121,7 +121,7 @@ func (h *Hub) evictSlowest() {
 	for _, l := range h.loops {
 		l.mu.Lock()
 		for _, c := range l.conns {
-			if c != nil && c.state == stateOpen && c.out.bytes > 0 {
+			if c != nil && c.state == stateOpen && c.out.waiting() > 0 {
 				queues = append(queues, queue{c, c.out.waiting()})
 			}
 		}

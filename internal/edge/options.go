@@ -42,8 +42,9 @@ type Options struct {
 	InboundRate float64
 	// InboundBurst is how many it may send at once. Default 100.
 	InboundBurst int
-	// OutboundQueueBytes bounds what waits for one connection; one message of
-	// any size is always admitted to an empty queue. Default 1 MiB.
+	// OutboundQueueBytes bounds the memory of what waits for one connection: a
+	// compressed message counts with its plain form. One message of any size is
+	// always admitted to an empty queue. Default 1 MiB.
 	OutboundQueueBytes int
 	// OutboundQueueFrames bounds the messages that wait for one connection.
 	// Default 4096.

@@ -49,6 +49,16 @@ func (f *Frame) For(c *Compressor) []byte {
 	return f.deflated
 }
 
+// Held returns how many bytes of memory f holds while a connection that gets
+// For(c) waits for it: its plain form, which all receivers share, and the
+// compressed one beside it.
+func (f *Frame) Held(c *Compressor) int {
+	if n := len(f.For(c)); n < len(f.plain) {
+		return len(f.plain) + n
+	}
+	return len(f.plain)
+}
+
 // compress returns the compressed frame of f, or its plain one.
 func (c *Compressor) compress(f *Frame) []byte {
 	if c.off.Load() {
