@@ -58,6 +58,7 @@ func (c *authConfig) addTo(fs *pflag.FlagSet) {
 func (c *limitsConfig) addTo(fs *pflag.FlagSet) {
 	d := edge.DefaultOptions()
 	fs.IntVar(&c.MaxMessageBytes, "max-message-bytes", d.MaxMessageBytes, "largest message of a client or service")
+	fs.DurationVar(&c.MessageTimeout, "message-timeout", d.MessageTimeout, "time from the first byte of a client's message to its last; over it the connection is closed with 4102")
 	fs.IntVar(&c.MaxChannelsPerConnection, "max-channels-per-connection", d.MaxChannelsPerConnection, "channels that one connection may join")
 	fs.IntVar(&c.MaxConnectionsPerUser, "max-connections-per-user", d.MaxConnectionsPerUser, "connections of one user on this node; the newest is refused")
 	fs.IntVar(&c.MaxConnections, "max-connections", d.MaxConnections, "connections of this node; 0: unlimited")

@@ -79,6 +79,11 @@ func closings() []closing {
 			eventually(t, func() error { return wantEqual(e.metric(t, "pushd_edge_closed_total", "4102"), 1) })
 			return c
 		}},
+		{"unfinished message", 4102, "message_timeout", func(o *edge.Options) { o.MessageTimeout = time.Second }, func(t *testing.T, e *env) *client {
+			c := sending(ws.NewFrame(ws.OpText, false, []byte("x")))(t, e)
+			eventually(t, func() error { return wantEqual(e.metricOf(t, "pushd_edge_closed_total", "4102", "message_timeout"), 1) })
+			return c
+		}},
 		{"flood", 4103, "rate_limited", slowRate, flood},
 		{"token expires", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
 			return e.dial(t, who{user: "ann", expires: time.Now().Add(4 * time.Second)})

@@ -91,6 +91,7 @@ func (c *conn) Readable(data []byte) {
 	if err != nil {
 		c.failLocked(err)
 	}
+	c.noteUnfinishedLocked()
 	l.flushLocked()
 }
 
@@ -106,7 +107,7 @@ func (c *conn) Writable() {
 func (c *conn) Closed(error) {
 	l := c.loop
 	if c.state < stateClosing {
-		l.hub.metrics.closed(ws.StatusAbnormalClosure)
+		l.hub.metrics.closed(ws.StatusAbnormalClosure, "")
 		c.detachLocked()
 	}
 	c.state = stateClosed
@@ -183,9 +184,29 @@ func (c *conn) noteBehindLocked() {
 	}
 }
 
+// noteUnfinishedLocked keeps the time since when the message that c receives has
+// been unfinished. It is kept with what came of that message, so that it costs
+// other connections nothing.
+func (c *conn) noteUnfinishedLocked() {
+	if mark := c.parser.Mark(); mark != nil && *mark == 0 {
+		since := momentOf(c.loop.clock)
+		*mark = uint32(since)
+		c.scheduleLocked(since.time() + c.loop.hub.opts.MessageTimeout)
+	}
+}
+
+// unfinishedSince returns when the message that c receives began; 0: there is
+// none.
+func (c *conn) unfinishedSince() moment {
+	if mark := c.parser.Mark(); mark != nil {
+		return moment(*mark)
+	}
+	return 0
+}
+
 // sweepLocked looks at the timers of c at the time of its loop's clock.
 func (c *conn) sweepLocked() {
-	now, o := c.loop.clock, &c.loop.hub.opts
+	now, o, unfinished := c.loop.clock, &c.loop.hub.opts, c.unfinishedSince()
 	switch {
 	case c.state == stateClosing || c.state == stateFinned:
 		if now >= c.nextPing {
@@ -200,6 +221,8 @@ func (c *conn) sweepLocked() {
 		c.closeLocked(closePingTimeout, closeReason(closePingTimeout))
 	case c.behindSince > 0 && now-c.behindSince.time() > o.OutboundMaxAge:
 		c.fallBehindLocked()
+	case unfinished > 0 && now-unfinished.time() > o.MessageTimeout:
+		c.closeLocked(closePingTimeout, reasonMessageTimeout)
 	case c.principal.Expired(c.loop.now):
 		c.closeLocked(closeTokenExpired, closeReason(closeTokenExpired))
 	case now >= c.nextPing:
@@ -221,6 +244,9 @@ func (c *conn) nextLocked() time.Duration {
 	next := min(c.nextPing, c.lastRead+o.IdleTimeout)
 	if c.behindSince > 0 {
 		next = min(next, c.behindSince.time()+o.OutboundMaxAge)
+	}
+	if unfinished := c.unfinishedSince(); unfinished > 0 {
+		next = min(next, unfinished.time()+o.MessageTimeout)
 	}
 	if expires := c.principal.ExpiresAt(); !expires.IsZero() {
 		next = min(next, c.loop.hub.since(expires))

@@ -20,7 +20,7 @@ const (
 	memoryTight
 	// memoryScarce, from 80 %: new connections get 503.
 	memoryScarce
-	// memoryCritical, from 90 %: those with the longest queues are closed.
+	// memoryCritical, from 90 %: those that hold most are closed.
 	memoryCritical
 )
 
@@ -110,26 +110,29 @@ func (h *Hub) setMemoryLevel(l memoryLevel) {
 	}
 }
 
-// evictSlowest closes the connections with the longest queues, as slow
-// consumers, and frees what they hold.
+// evictSlowest closes the connections that hold most, in their queue and in an
+// unfinished message of theirs, as slow consumers, and frees that.
 func (h *Hub) evictSlowest() {
-	type queue struct {
+	type holder struct {
 		conn  *conn
 		bytes int
 	}
-	var queues []queue
+	var holders []holder
 	for _, l := range h.loops {
 		l.mu.Lock()
 		for _, c := range l.conns {
-			if c != nil && c.state == stateOpen && c.out.waiting() > 0 {
-				queues = append(queues, queue{c, c.out.waiting()})
+			if c == nil || c.state != stateOpen {
+				continue
+			}
+			if held := c.out.waiting() + c.parser.Held(); held > 0 {
+				holders = append(holders, holder{c, held})
 			}
 		}
 		l.mu.Unlock()
 	}
-	slices.SortFunc(queues, func(a, b queue) int { return cmp.Compare(b.bytes, a.bytes) })
+	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
 	most := max(1, int(float64(h.connections.Load())*evictShare))
-	for _, q := range queues[:min(len(queues), most)] {
-		q.conn.end(closeSlowConsumer)
+	for _, held := range holders[:min(len(holders), most)] {
+		held.conn.end(closeSlowConsumer)
 	}
 }

@@ -24,6 +24,9 @@ type Options struct {
 	Loops int
 	// MaxMessageBytes bounds one message from a client. Default 1 MiB.
 	MaxMessageBytes int
+	// MessageTimeout bounds the time from the first byte of a message to its
+	// last, at least 1 s. Default 30 s.
+	MessageTimeout time.Duration
 	// MaxChannelsPerConnection bounds memberships. Default 128.
 	MaxChannelsPerConnection int
 	// MaxConnectionsPerUser bounds the connections of one user on this node.
@@ -94,6 +97,7 @@ func DefaultOptions() Options {
 	return Options{
 		Loops:                    min(maxLoops, max(1, runtime.GOMAXPROCS(0)/2)),
 		MaxMessageBytes:          1 << 20,
+		MessageTimeout:           30 * time.Second,
 		MaxChannelsPerConnection: 128,
 		MaxConnectionsPerUser:    16,
 		InboundRate:              50,
@@ -119,6 +123,7 @@ func (o Options) Validate() error {
 	}
 	check(o.Loops >= 1 && o.Loops <= maxLoops, "loops must be 1 to %d, not %d", maxLoops, o.Loops)
 	check(o.MaxMessageBytes >= 1024, "max message bytes must be at least 1024, not %d", o.MaxMessageBytes)
+	check(o.MessageTimeout >= time.Second, "message timeout must be at least 1s, not %s", o.MessageTimeout)
 	check(o.MaxChannelsPerConnection >= 1, "max channels per connection must be at least 1, not %d", o.MaxChannelsPerConnection)
 	check(o.MaxConnectionsPerUser >= 1, "max connections per user must be at least 1, not %d", o.MaxConnectionsPerUser)
 	check(o.MaxConnections >= 0, "max connections must not be negative, not %d", o.MaxConnections)

@@ -278,6 +278,7 @@ func TestOptions(t *testing.T) {
 		"inbound burst":                 func(o *edge.Options) { o.InboundBurst = 0 },
 		"outbound queue bytes":          func(o *edge.Options) { o.OutboundQueueBytes = 1023 },
 		"outbound queue frames":         func(o *edge.Options) { o.OutboundQueueFrames = 0 },
+		"message timeout":               func(o *edge.Options) { o.MessageTimeout = time.Second - 1 },
 		"outbound max age":              func(o *edge.Options) { o.OutboundMaxAge = time.Second - 1 },
 		"ping interval":                 func(o *edge.Options) { o.PingInterval = time.Second - 1 },
 		"longer than the ping interval": func(o *edge.Options) { o.IdleTimeout = o.PingInterval },
