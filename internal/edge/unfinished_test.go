@@ -48,7 +48,7 @@ func TestUnfinishedMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				client, closed := dialPipe(t)
+				client, closed := dialPipe(t, newPipeHub(t))
 				_, err := client.Write(c.first)
 				for n := 0; n < c.times && err == nil; n++ {
 					timer := time.NewTimer(10 * time.Second)
@@ -89,9 +89,8 @@ type closedAt struct {
 	at     time.Time
 }
 
-// dialPipe connects a client to a hub of its own by a pipe, in a bubble of
-// synctest. What the client gets is read, and the close frame handed out.
-func dialPipe(t *testing.T) (net.Conn, <-chan closedAt) {
+// newPipeHub makes a hub for a bubble of synctest, without a server.
+func newPipeHub(t *testing.T) *Hub {
 	t.Helper()
 	o := DefaultOptions()
 	// A goroutine that waits for the kernel would stop the test's clock.
@@ -101,6 +100,17 @@ func dialPipe(t *testing.T) (net.Conn, <-chan closedAt) {
 		t.Fatal(err)
 	}
 	h.bus = lonely{}
+	t.Cleanup(func() {
+		h.awaitSockets()
+		h.Close()
+	})
+	return h
+}
+
+// dialPipe connects a client to h by a pipe. What the client gets is read, and
+// the close frame handed out.
+func dialPipe(t *testing.T, h *Hub) (net.Conn, <-chan closedAt) {
+	t.Helper()
 	tenant, err := address.ParseTenantID("acme")
 	if err != nil {
 		t.Fatal(err)
@@ -128,8 +138,6 @@ func dialPipe(t *testing.T) (net.Conn, <-chan closedAt) {
 	t.Cleanup(func() {
 		_ = client.Close()
 		reading.Wait()
-		h.awaitSockets()
-		h.Close()
 	})
 	return client, closed
 }
