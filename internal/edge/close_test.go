@@ -172,19 +172,21 @@ func quickPings(o *edge.Options) { o.PingInterval, o.IdleTimeout = time.Second, 
 
 func slowRate(o *edge.Options) { o.InboundRate, o.InboundBurst = 2, 2 }
 
-// flood has one client that sends too many messages and one that sends too
-// many pings, until both are closed for it.
+// flood has clients that send too many messages, pings or pongs, until all are
+// closed for it.
 func flood(t *testing.T, e *env) *client {
-	talker, pinger := e.dial(t, who{}), e.dial(t, who{})
+	talker, pinger, ponger := e.dial(t, who{}), e.dial(t, who{}), e.dial(t, who{})
 	eventually(t, func() error {
 		for range 2 {
 			// Once the server has closed, an error is what one gets.
 			_ = talker.SendText(`{"type":"ping"}`)
 			_ = pinger.SendFrame(ws.NewPingFrame([]byte("x")))
+			_ = ponger.SendFrame(ws.NewPongFrame([]byte("x")))
 		}
-		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 2)
+		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 3)
 	})
 	pinger.expectClose(4103)
+	ponger.expectClose(4103)
 	return talker
 }
 

@@ -40,8 +40,8 @@ type Options struct {
 	// Lingers let messages of some channels wait a moment for others, to go out
 	// in one write. The first whose pattern matches holds.
 	Lingers []Linger
-	// InboundRate is how many messages and pings a second one connection may
-	// send for long. Default 50.
+	// InboundRate is how many messages, pings and pongs a second one connection
+	// may send for long. Default 50.
 	InboundRate float64
 	// InboundBurst is how many it may send at once. Default 100.
 	InboundBurst int
