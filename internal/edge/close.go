@@ -88,8 +88,8 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 
 // cutLaterLocked makes d the time that a closing connection has left.
 func (c *conn) cutLaterLocked(d time.Duration) {
-	c.nextPing = c.loop.hub.since(time.Now()) + d
-	c.scheduleLocked(c.nextPing)
+	c.nextDue = c.loop.hub.since(time.Now()) + d
+	c.scheduleLocked(c.nextDue)
 }
 
 // cutLocked ends c without a close frame. Caller holds the loop's mutex.

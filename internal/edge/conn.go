@@ -50,11 +50,11 @@ type conn struct {
 	out     outbox
 	// seldom is nil while there is nothing in it.
 	seldom *seldom
-	// lastRead counts from the start of the hub, as does nextPing.
+	// lastRead counts from the start of the hub, as does nextDue.
 	lastRead time.Duration
-	// nextPing is when the next ping is due, and once the connection is closing,
+	// nextDue is when the next ping is due, and once the connection is closing,
 	// when it is cut.
-	nextPing time.Duration
+	nextDue time.Duration
 	// behindSince is when the outbound queue last began to wait for the kernel;
 	// 0: it does not.
 	behindSince moment
@@ -209,7 +209,7 @@ func (c *conn) sweepLocked() {
 	now, o, unfinished := c.loop.clock, &c.loop.hub.opts, c.unfinishedSince()
 	switch {
 	case c.state == stateClosing || c.state == stateFinned:
-		if now >= c.nextPing {
+		if now >= c.nextDue {
 			c.socket.Close()
 		}
 	case c.state == stateOpening:
@@ -225,8 +225,8 @@ func (c *conn) sweepLocked() {
 		c.closeLocked(closePingTimeout, reasonMessageTimeout)
 	case c.principal.Expired(c.loop.now):
 		c.closeLocked(closeTokenExpired, closeReason(closeTokenExpired))
-	case now >= c.nextPing:
-		c.nextPing = now + jitter(o.PingInterval)
+	case now >= c.nextDue:
+		c.nextDue = now + jitter(o.PingInterval)
 		c.sendLocked(c.loop.hub.ping)
 	}
 	c.scheduleLocked(c.nextLocked())
@@ -239,9 +239,9 @@ func (c *conn) nextLocked() time.Duration {
 	case stateOpening:
 		return c.lastRead + openTimeout
 	case stateClosing, stateFinned:
-		return c.nextPing
+		return c.nextDue
 	}
-	next := min(c.nextPing, c.lastRead+o.IdleTimeout)
+	next := min(c.nextDue, c.lastRead+o.IdleTimeout)
 	if c.behindSince > 0 {
 		next = min(next, c.behindSince.time()+o.OutboundMaxAge)
 	}

@@ -23,8 +23,6 @@ const (
 	// mutex is given up for a moment, so that a large fan-out does not keep
 	// readers waiting.
 	writesPerTurn = 256
-	// iovecs bounds the frames of one write.
-	iovecs = 64
 	// inlineReceivers bounds the fan-out that whoever delivers a message does
 	// itself, if the loop is idle, instead of waking the loop's goroutine.
 	inlineReceivers = 64
@@ -85,7 +83,8 @@ type loop struct {
 	clock time.Duration
 	wheel wheel
 	spare []delivery // the inbox's other half
-	bufs  [iovecs][]byte
+	// bufs are the frames of one write.
+	bufs [poll.MaxBuffers][]byte
 
 	messagesIn, messagesOut, bytesIn, bytesOut, dropped uint64
 }

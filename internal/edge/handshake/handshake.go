@@ -17,7 +17,8 @@ type Upgraded struct {
 	Admin bool
 	// Token is the client's, unverified; empty if it brought none.
 	Token string
-	// Dialect is what both sides speak now.
+	// Dialect is the protocol that both sides speak above WebSocket from now on.
+	// There is one so far, Plain, also where the client named none.
 	Dialect Dialect
 	// Deflate says that permessage-deflate was agreed on, without context
 	// takeover on either side.
