@@ -69,8 +69,8 @@ type Options struct {
 	DrainWindow time.Duration
 	// Handshake configures the upgrade.
 	Handshake handshake.Options
-	// TLS makes every connection begin with a TLS handshake, within the time of
-	// the opening handshake. Nil: plain TCP.
+	// TLS makes every connection begin with a TLS handshake, which takes its time
+	// from that of the opening handshake. Nil: plain TCP.
 	TLS *tls.Config
 	// NewDriver makes the driver of one loop's sockets. Nil: poll.New.
 	NewDriver func(lock sync.Locker) (poll.Driver, error)

@@ -170,13 +170,14 @@ func (s *Server) accept(nc net.Conn) {
 
 // welcome takes nc from its first byte to its place on a loop.
 func (s *Server) welcome(nc net.Conn) {
-	nc, err := s.secure(nc)
+	began := time.Now()
+	nc, err := s.secure(nc, began)
 	if err != nil {
 		s.hub.metrics.refused(refuseTLS)
 		_ = nc.Close()
 		return
 	}
-	up, err := s.handshake.Do(nc)
+	up, err := s.handshake.Do(nc, began)
 	var pass *handshake.Passthrough
 	switch {
 	case errors.As(err, &pass):
@@ -225,15 +226,16 @@ func (s *Server) turnAway(nc net.Conn, code ws.StatusCode) {
 	sayGoodbye(nc, code)
 }
 
-// secure does the TLS handshake, if there is to be one. The connection that
-// comes back is nc's stead, also with an error.
-func (s *Server) secure(nc net.Conn) (net.Conn, error) {
+// secure does the TLS handshake, if there is to be one. It has the time that the
+// opening handshake has, counted from began for both together. The connection
+// that comes back is nc's stead, also with an error.
+func (s *Server) secure(nc net.Conn, began time.Time) (net.Conn, error) {
 	o := &s.hub.opts
 	if o.TLS == nil {
 		return nc, nil
 	}
 	conn := poll.TLSServer(nc, o.TLS)
-	if err := conn.SetDeadline(time.Now().Add(cmp.Or(o.Handshake.Timeout, handshake.DefaultOptions().Timeout))); err != nil {
+	if err := conn.SetDeadline(began.Add(cmp.Or(o.Handshake.Timeout, handshake.DefaultOptions().Timeout))); err != nil {
 		return conn, fmt.Errorf("set deadline: %w", err)
 	}
 	if err := conn.HandshakeContext(context.Background()); err != nil {

@@ -13,7 +13,7 @@
 //
 // The caller owns the socket before, during (it may close it to end Do early)
 // and after the call. Do starts no goroutine and keeps no reference. It lasts
-// at most Options.Timeout from the call, however the bytes trickle in, plus
+// at most until Options.Timeout after its beginning, however the bytes trickle in, plus
 // lingerTimeout for a refusal; the hook Options.Admit must not block.
 //
 // The head is checked twice. The strict check comes first and knows nothing

@@ -416,7 +416,7 @@ func (r refusal) run(t *testing.T, connect pair, answer string) {
 	t.Helper()
 	client, server := connect(t)
 	p := send(client, method(r.head), r.head)
-	_, err := r.handshaker(t).Do(server)
+	_, err := r.handshaker(t).Do(server, time.Now())
 	server.Close()
 	if got := p.answer(); got != answer || p.err != nil {
 		t.Errorf("answer %q, %v, want %q", got, p.err, answer)
