@@ -62,7 +62,7 @@ func (m *fakeMemory) watch(t *testing.T, h *Hub) (look func(times int)) {
 
 func TestWatchMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHub(t)
+		h := newPipeHub(t, nil)
 		var memory fakeMemory
 		look := memory.watch(t, h)
 		for _, step := range []struct {
@@ -82,7 +82,7 @@ func TestWatchMemory(t *testing.T) {
 // nobody else is closed before; and a collection is asked for.
 func TestEvictsOncePerCycle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHub(t)
+		h := newPipeHub(t, nil)
 		clients := make([]<-chan closedAt, 4)
 		for i := range clients {
 			conn, closed := dialPipe(t, h)
@@ -132,7 +132,7 @@ func TestEvictsOncePerCycle(t *testing.T) {
 // and would refuse clients for minutes after it has recovered.
 func TestScarceMemoryIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHub(t)
+		h := newPipeHub(t, nil)
 		var memory fakeMemory
 		look := memory.watch(t, h)
 		const second = int(time.Second / memoryCheck)

@@ -1,19 +1,11 @@
 package edge
 
 import (
-	"io"
-	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"github.com/aegisx/pushd/internal/address"
-	"github.com/aegisx/pushd/internal/auth"
-	"github.com/aegisx/pushd/internal/edge/handshake"
-	"github.com/aegisx/pushd/internal/edge/poll"
 )
 
 // TestUnfinishedMessage: a client may be inside one message for 30 s, whatever
@@ -48,7 +40,7 @@ func TestUnfinishedMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				client, closed := dialPipe(t, newPipeHub(t))
+				client, closed := dialPipe(t, newPipeHub(t, nil))
 				_, err := client.Write(c.first)
 				for n := 0; n < c.times && err == nil; n++ {
 					timer := time.NewTimer(10 * time.Second)
@@ -80,64 +72,4 @@ func TestUnfinishedMessage(t *testing.T) {
 			})
 		})
 	}
-}
-
-// closedAt is the close frame that a client got, and when.
-type closedAt struct {
-	code   ws.StatusCode
-	reason string
-	at     time.Time
-}
-
-// newPipeHub makes a hub for a bubble of synctest, without a server.
-func newPipeHub(t *testing.T) *Hub {
-	t.Helper()
-	o := DefaultOptions()
-	// A goroutine that waits for the kernel would stop the test's clock.
-	o.NewDriver = func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil }
-	h, err := NewHub(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.bus = lonely{}
-	t.Cleanup(func() {
-		h.awaitSockets()
-		h.Close()
-	})
-	return h
-}
-
-// dialPipe connects a client to h by a pipe. What the client gets is read, and
-// the close frame handed out.
-func dialPipe(t *testing.T, h *Hub) (net.Conn, <-chan closedAt) {
-	t.Helper()
-	tenant, err := address.ParseTenantID("acme")
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, server := net.Pipe()
-	if err := h.attach(server, &handshake.Upgraded{}, &auth.Principal{Tenant: tenant}); err != nil {
-		t.Fatal(err)
-	}
-	closed := make(chan closedAt, 1)
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		for {
-			f, err := ws.ReadFrame(client)
-			if err != nil {
-				return
-			}
-			if f.Header.OpCode == ws.OpClose {
-				code, reason := ws.ParseCloseFrameData(f.Payload)
-				closed <- closedAt{code, reason, time.Now()}
-				_, _ = io.Copy(io.Discard, client)
-				return
-			}
-		}
-	})
-	t.Cleanup(func() {
-		_ = client.Close()
-		reading.Wait()
-	})
-	return client, closed
 }
