@@ -85,10 +85,13 @@ func (o *outbox) advance(n int) {
 	n += int(o.sent)
 	o.bytes += o.sent
 	done := 0
-	for done < len(o.frames) && n >= o.size(o.frames[done]) {
-		n -= o.size(o.frames[done])
+	for ; done < len(o.frames); done++ {
+		size := o.size(o.frames[done])
+		if n < size {
+			break
+		}
+		n -= size
 		o.bytes -= o.held(o.frames[done])
-		done++
 	}
 	o.sent = uint32(n) //nolint:gosec // Less than a frame.
 	o.bytes -= o.sent

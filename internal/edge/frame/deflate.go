@@ -53,10 +53,14 @@ func (f *Frame) For(c *Compressor) []byte {
 // For(c) waits for it: its plain form, which all receivers share, and the
 // compressed one beside it.
 func (f *Frame) Held(c *Compressor) int {
-	if n := len(f.For(c)); n < len(f.plain) {
-		return len(f.plain) + n
+	if c == nil {
+		return len(f.plain)
 	}
-	return len(f.plain)
+	n := len(f.For(c))
+	if n == len(f.plain) { // it is the plain one: a compressed one is shorter
+		return n
+	}
+	return len(f.plain) + n
 }
 
 // compress returns the compressed frame of f, or its plain one.
