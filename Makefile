@@ -11,7 +11,7 @@ SOAK_TIME ?= 10m
 # The stress tests in full, which "make test" runs in small.
 STRESS := PUSHD_STRESS=long go test -count 1 -timeout 3h -v ./test/stress -run
 
-# What "make run" adds to the command line of serve.
+# What "make run" adds to the command line of serve, and "make bench" to its own.
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -29,8 +29,8 @@ run: build ## Serve on this machine, with the demo page; ARGS="--flag ..." adds 
 test: checkgenerate ## Run every test; installs what the Node and browser tests need
 	@test/run.sh
 
-bench: ## Measure this version: CPU per delivery, memory per connection, calls per second
-	go run ./test/bench
+bench: ## Measure this version: CPU, memory, calls per second; ARGS="-quick" adds flags
+	go run ./test/bench $(ARGS)
 
 churn: ## A million connects and disconnects amid traffic: not a byte to the wrong user
 	$(STRESS) '^TestChurn$$'

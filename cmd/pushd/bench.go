@@ -29,14 +29,15 @@ func newBenchCommand() *cobra.Command {
   notify    calls for users who need not be connected: the Control API alone
 
 Closed loop, the default: --in-flight messages are under way at once, and the
-next follows when one has reached all its receivers. It finds the most that the
-server can do. Open loop, with --rate: messages are due at fixed times, whatever
-became of those before. It finds how long messages take at that load. All times
-are measured from when a message was due, so that a server that stalls is
-charged for everything that had to wait.
+next follows when one has reached all its receivers; with notify, when its call
+has returned. It finds the most that the server can do. Open loop, with --rate:
+messages are due at fixed times, whatever became of those before. It finds how
+long messages take at that load. All times are measured from when a message was
+due, so that a server that stalls is charged for everything that had to wait.
 
-Every message is numbered. It is a failure, with exit code 1, when one does not
-arrive, arrives twice, or when the server closes a connection.
+It is a failure, with exit code 1, when a call fails or the server closes a
+connection. With fanout and unicast every message is numbered, and it is a
+failure too when one does not arrive, or arrives twice; notify does not look.
 
 Clients are users bench-0, bench-1 and so on of --tenant, and members of its
 channel "bench"; nobody else gets a message. Run one bench per tenant at a time.
@@ -44,7 +45,8 @@ Their tokens are signed with --secret-file, which must be a secret of the server
 The load comes from this machine: where the server runs here too, they share its
 processors. TLS is not spoken.
 
-Off this machine nothing is loaded without --allow-remote.
+Only loopback addresses are loaded, unless --allow-remote is given: the other
+addresses of this machine need it too.
 
 The first interrupt ends a bench early: what is under way is waited for, and the
 result tells of the part. The second ends it at once.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"syscall"
@@ -32,6 +33,11 @@ type benchTarget struct {
 	audience, issuer string
 	pid              int
 	allowRemote      bool
+	// lookup resolves a host. Nil: the system does.
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// addresses are those of the URL's host that check has seen; what is loaded
+	// is one of them. None: nothing was checked.
+	addresses []netip.Addr
 }
 
 // addClientFlags declares what connections need.
@@ -48,7 +54,7 @@ func (t *benchTarget) addCallFlags(fs *pflag.FlagSet) { t.client.addAddressTo(fs
 func (t *benchTarget) addCommonFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.tenant, "tenant", "bench", "tenant of the users")
 	fs.IntVar(&t.pid, "pid", 0, "process of a server on this machine, whose CPU time is measured; Linux only")
-	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server that is not on this machine")
+	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server whose address is not loopback")
 }
 
 // check refuses what can't or must not be loaded.
@@ -72,7 +78,7 @@ func (t *benchTarget) check(ctx context.Context, r benchRun) error {
 		}
 	}
 	if r.calls {
-		return t.requireLocal(ctx, "server", t.client.Server, serverHost(t.client.Server))
+		return t.checkServer(ctx)
 	}
 	return nil
 }
@@ -89,54 +95,92 @@ func (t *benchTarget) checkURL(ctx context.Context) error {
 	case !t.key.isSet():
 		return usagef("a secret is missing: give --secret-file, the one that the server has as --jwt-secret-file")
 	}
-	return t.requireLocal(ctx, "url", t.url, u.Hostname())
+	t.addresses, err = t.requireLocal(ctx, "url", t.url, u.Hostname())
+	return err
 }
 
-// requireLocal refuses a host that is not this machine, unless that is allowed.
-// Load on others by mistake is worse than one more flag.
-func (t *benchTarget) requireLocal(ctx context.Context, flag, value, host string) error {
-	if t.allowRemote {
-		return nil
-	}
-	local, err := isLocal(ctx, host)
+func (t *benchTarget) checkServer(ctx context.Context) error {
+	host, port := splitServer(t.client.Server)
+	ips, err := t.requireLocal(ctx, "server", t.client.Server, host)
 	if err != nil {
-		return fmt.Errorf("--%s %s: %w", flag, value, err)
+		return err
 	}
-	if !local {
-		return usagef("--%s %s is not this machine: to load it all the same, give --allow-remote", flag, value)
+	if len(ips) > 0 {
+		t.client.dial = dialFirst(ips, port)
 	}
 	return nil
 }
 
-// serverHost returns the host of a gRPC target. What is in another form than
-// HOST:PORT comes back whole; it is no address and no name of this machine.
-func serverHost(server string) string {
-	host, _, err := net.SplitHostPort(server)
-	if err != nil || strings.Contains(server, "/") {
-		return server
+// requireLocal refuses a host that is not loopback, unless that is allowed.
+// Load on others by mistake is worse than one more flag. It returns the
+// addresses that it has seen, so that none is loaded that was not checked; there
+// are none when every host is allowed.
+func (t *benchTarget) requireLocal(ctx context.Context, flag, value, host string) ([]netip.Addr, error) {
+	if t.allowRemote {
+		return nil, nil
 	}
-	return host
+	ips, err := t.resolve(ctx, host)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flag, value, err)
+	}
+	if !areLocal(ips) {
+		return nil, usagef("--%s %s is not loopback: to load it all the same, give --allow-remote", flag, value)
+	}
+	return ips, nil
 }
 
-// isLocal reports whether all addresses of a host are this machine's own, by
-// the loopback.
-func isLocal(ctx context.Context, host string) (bool, error) {
-	if host == "" { // as the net package dials it
-		return true, nil
+// resolve returns the addresses of a host; none for what is no host.
+func (t *benchTarget) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	switch {
+	case host == "": // as the net package dials it
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+	case strings.ContainsAny(host, "/:") && net.ParseIP(host) == nil:
+		return nil, nil
+	case t.lookup != nil:
+		return t.lookup(ctx, host)
+	default:
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
-	if strings.ContainsAny(host, "/:") && net.ParseIP(host) == nil {
-		return false, nil
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return false, err
-	}
+}
+
+// areLocal reports whether addresses, of which there must be some, are all
+// loopback, or the unspecified one, which is dialled as loopback.
+func areLocal(ips []netip.Addr) bool {
 	for _, ip := range ips {
 		if ip = ip.Unmap(); !ip.IsLoopback() && !ip.IsUnspecified() {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return len(ips) > 0
+}
+
+// defaultPort is where gRPC looks for a server that is given without a port.
+const defaultPort = "443"
+
+// splitServer returns the host and the port of a gRPC target. What is in another
+// form than HOST[:PORT] comes back whole; it is no address and no name of a host.
+func splitServer(server string) (host, port string) {
+	host, port, err := net.SplitHostPort(server)
+	if err != nil || strings.Contains(server, "/") {
+		return server, defaultPort
+	}
+	return host, port
+}
+
+// dialFirst returns a function that connects to the first of ips that answers.
+func dialFirst(ips []netip.Addr, port string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		var errs []error
+		for _, ip := range ips {
+			conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+			if err == nil {
+				return conn, nil
+			}
+			errs = append(errs, err)
+		}
+		return nil, errors.Join(errs...)
+	}
 }
 
 // open calls do with the target of a run.
@@ -146,7 +190,7 @@ func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd
 		TokenLife: r.lasts + connectAllowance, PID: t.pid,
 	}
 	if r.clients > 0 {
-		b.WebSocket = t.url
+		b.WebSocket, b.Addresses = t.url, t.addresses
 	}
 	with := func(calls grpc.ClientConnInterface) error {
 		s, err := bench.NewPushd(ctx, b, calls)

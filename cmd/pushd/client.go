@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,6 +26,9 @@ type client struct {
 	KeyFile string
 	// Timeout bounds the calls of within.
 	Timeout time.Duration
+	// dial connects to Server in place of gRPC, which resolves names anew. Nil:
+	// gRPC does it.
+	dial func(context.Context) (net.Conn, error)
 }
 
 func (c *client) addTo(fs *pflag.FlagSet) {
@@ -58,7 +62,12 @@ func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
 		}
 		options = append(options, grpc.WithUnaryInterceptor(withKey(key)))
 	}
-	conn, err := grpc.NewClient(c.Server, options...)
+	target := c.Server
+	if c.dial != nil {
+		target = "passthrough:///" + target // nothing is left to be resolved
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }))
+	}
+	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		return usagef("--server %s: %w", c.Server, err)
 	}

@@ -79,6 +79,7 @@ type authConfig struct {
 // limitsConfig holds PROTOCOL's limits; sizes are in bytes.
 type limitsConfig struct {
 	MaxMessageBytes          int
+	MessageTimeout           time.Duration
 	MaxChannelsPerConnection int
 	MaxConnectionsPerUser    int
 	MaxConnections           int

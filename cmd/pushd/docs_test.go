@@ -1,14 +1,22 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/aegisx/pushd/internal/control"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 const (
@@ -144,4 +152,149 @@ func TestConfigurationPageHasEveryVariable(t *testing.T) {
 		}
 	}
 	visit(newRootCommand())
+}
+
+const metricsPage = "../../docs/metrics.md"
+
+// section returns the text of a page below a heading, up to the next.
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, below, ok := strings.Cut(string(text), "\n"+heading+"\n")
+	if !ok {
+		t.Fatalf("%s has no heading %q", page, heading)
+	}
+	below, _, _ = strings.Cut(below, "\n#")
+	return below
+}
+
+// firstCells returns what stands in the first cells of the rows of tables, where
+// that is code.
+func firstCells(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+			cell, _, _ := strings.Cut(rest, "`")
+			all = append(all, cell)
+		}
+	}
+	return all
+}
+
+// registeredMetrics returns the names of all metrics that a node registers,
+// whether or not they have a value yet.
+func registeredMetrics(t *testing.T) []string {
+	t.Helper()
+	c, err := readConfig(t, nil, "--dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := newRegistry(buildInfo{Version: "v1", Go: "go1"})
+	n := &node{config: c, log: slog.New(slog.DiscardHandler)}
+	defer n.abandon()
+	if err := n.buildCluster(t.Context(), reg); err != nil {
+		t.Fatal(err)
+	}
+	server, err := control.NewServer(control.Options{MaxPayload: 1024, Registerer: reg}, n.router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := handshake.New(handshake.Options{Registerer: reg}); err != nil {
+		t.Fatal(err)
+	}
+	newMetricsServer(reg, nil)
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		reg.Describe(descs)
+		close(descs)
+	}()
+	var names []string
+	for d := range descs {
+		_, name, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ = strings.Cut(name, `"`)
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestMetricsPageHasEveryMetric(t *testing.T) {
+	named := firstCells(section(t, metricsPage, "## All metrics"))
+	registered := registeredMetrics(t)
+	for _, name := range named {
+		if !slices.Contains(registered, name) {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	for _, name := range registered {
+		prefix, _, _ := strings.Cut(name, "_")
+		switch prefix {
+		case "go", "process", "promhttp": // named as a whole
+		default:
+			if !slices.Contains(named, name) {
+				t.Errorf("%s is missing", name)
+			}
+		}
+	}
+}
+
+// constants returns the values of a package's constants whose name begins with
+// prefix, as they stand in the source.
+func constants(t *testing.T, file, prefix string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, prefix) || len(spec.Values) != 1 {
+			return true
+		}
+		if value, ok := spec.Values[0].(*ast.BasicLit); ok {
+			all = append(all, strings.Trim(value.Value, `"`))
+		}
+		return true
+	})
+	if len(all) == 0 {
+		t.Fatalf("%s has no constants %s…", file, prefix)
+	}
+	return all
+}
+
+func TestMetricsPageHasEveryLabel(t *testing.T) {
+	const edge = "../../internal/edge/"
+	codes := constants(t, edge+"close.go", "close")
+	for metric, c := range map[string]struct {
+		values []string
+		more   bool // the label takes others too
+	}{
+		"pushd_handshake_rejected_total":  {constants(t, edge+"handshake/rejection.go", "Reason"), false},
+		"pushd_edge_refused_total":        {constants(t, edge+"metrics.go", "refuse"), false},
+		"pushd_edge_dropped_total":        {constants(t, edge+"metrics.go", "drop"), false},
+		"pushd_edge_errors_total":         {constants(t, edge+"command.go", "code"), false},
+		"pushd_cluster_dropped_total":     {constants(t, "../../internal/cluster/metrics.go", "drop"), false},
+		"pushd_edge_tokens_refused_total": {[]string{"4200", "4201", "4301"}, false},
+		"pushd_edge_closed_total": {slices.DeleteFunc(codes, func(code string) bool {
+			return code == "4201" || code == "4301" || code == "4303" // before a connection takes its place
+		}), true},
+	} {
+		named := firstCells(section(t, metricsPage, "### `"+metric+"`"))[1:] // below the label's name
+		for _, value := range c.values {
+			if !slices.Contains(named, value) {
+				t.Errorf("%s: %s is missing", metric, value)
+			}
+		}
+		for _, value := range named {
+			if !c.more && !slices.Contains(c.values, value) {
+				t.Errorf("%s: there is no %s", metric, value)
+			}
+		}
+	}
 }

@@ -58,6 +58,7 @@ func (c *authConfig) addTo(fs *pflag.FlagSet) {
 func (c *limitsConfig) addTo(fs *pflag.FlagSet) {
 	d := edge.DefaultOptions()
 	fs.IntVar(&c.MaxMessageBytes, "max-message-bytes", d.MaxMessageBytes, "largest message of a client or service")
+	fs.DurationVar(&c.MessageTimeout, "message-timeout", d.MessageTimeout, "time from the first byte of a client's message to its last; over it the connection is closed with 4102")
 	fs.IntVar(&c.MaxChannelsPerConnection, "max-channels-per-connection", d.MaxChannelsPerConnection, "channels that one connection may join")
 	fs.IntVar(&c.MaxConnectionsPerUser, "max-connections-per-user", d.MaxConnectionsPerUser, "connections of one user on this node; the newest is refused")
 	fs.IntVar(&c.MaxConnections, "max-connections", d.MaxConnections, "connections of this node; 0: unlimited")
@@ -71,7 +72,7 @@ func (c *limitsConfig) addTo(fs *pflag.FlagSet) {
 	fs.IntVar(&c.CompressionThreshold, "compression-threshold", d.CompressionThreshold, "bytes from which messages are compressed for clients that can; 0: never, permessage-deflate is not negotiated")
 	fs.DurationVar(&c.PingInterval, "ping-interval", d.PingInterval, "time between WebSocket pings of the server")
 	fs.DurationVar(&c.IdleTimeout, "idle-timeout", d.IdleTimeout, "a connection that sends nothing, not even a pong, for so long is closed with 4102")
-	fs.DurationVar(&c.HandshakeTimeout, "handshake-timeout", 5*time.Second, "time for a complete request head")
+	fs.DurationVar(&c.HandshakeTimeout, "handshake-timeout", d.Handshake.Timeout, "time for a complete request head")
 	fs.DurationVar(&c.DrainWindow, "drain-window", d.DrainWindow, "time over which clients are asked to leave at shutdown")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 30*time.Second, "longest time from the signal to the exit")
 }

@@ -3,8 +3,13 @@ package main
 import (
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
+	"time"
 )
+
+// demoPath is the root of what the demo answers.
+const demoPath = "/demo/"
 
 // readiness says whether this node should get traffic. Safe for concurrent
 // use.
@@ -28,15 +33,44 @@ func (r *readiness) status() (text string, ok bool) {
 	}
 }
 
-// newFallback answers what is no WebSocket request. demo may be nil.
+// newFallback answers what is no WebSocket request. demo may be nil. Nothing but
+// the demo, which is for this machine alone, reads what a request carries.
 func newFallback(r *readiness, demo http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	addProbes(mux, r)
 	if demo != nil {
-		mux.Handle("/demo/", demo)
-		mux.Handle("GET /{$}", http.RedirectHandler("/demo/", http.StatusTemporaryRedirect))
+		mux.Handle(demoPath, demo)
+		mux.Handle("GET /{$}", http.RedirectHandler(demoPath, http.StatusTemporaryRedirect))
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		announced := r.ContentLength != 0 // -1 for chunks
+		if announced && (demo == nil || !strings.HasPrefix(r.URL.Path, demoPath)) {
+			refuseBody(w)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+const (
+	// tooLarge is the answer to a request that announces a body.
+	tooLarge = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	// refuseTimeout bounds the writing of it; a fresh socket takes it at once.
+	refuseTimeout = 100 * time.Millisecond
+)
+
+// refuseBody answers 413 and closes the connection. The HTTP server would wait
+// for the body before it answers, or for some time after: meanwhile the
+// connection would hold one of the few places that the probes need too.
+func refuseBody(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil { // a writer without a connection of its own
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	_ = conn.SetDeadline(time.Now().Add(refuseTimeout))
+	_, _ = io.WriteString(conn, tooLarge) // as far as it goes
+	_ = conn.Close()
 }
 
 // addProbes adds liveness and readiness.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,6 +63,77 @@ func TestFallbackPaths(t *testing.T) {
 				t.Errorf("got %d, want %d", code, c.status)
 			}
 		})
+	}
+}
+
+// What announces a body and never sends it must not hold the places of the HTTP
+// server, which are fewer than these.
+func TestAnnouncedBodiesHoldNoPlace(t *testing.T) {
+	_, at, _ := startNode(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	framings := []string{"Content-Length: 1", "Content-Length: 10000000", "Transfer-Encoding: chunked"}
+	for i := range 300 {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", at.HTTP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if err := conn.SetDeadline(end); err != nil {
+			t.Fatal(err)
+		}
+		framing := framings[i%len(framings)]
+		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: a\r\n"+framing+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 413 ") {
+			t.Fatalf("request %d, %s: %q, %v", i, framing, text, err)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if status, text := fetch(t, "http://"+at.HTTP+path); status != http.StatusOK {
+			t.Errorf("%s: %d %q", path, status, text)
+		}
+	}
+}
+
+// Only the demo takes bodies.
+func TestFallbackBodies(t *testing.T) {
+	r := &readiness{messaging: func() bool { return true }}
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	for name, c := range map[string]struct {
+		demo   http.Handler
+		path   string
+		status int
+	}{
+		"demo":    {echo, "/demo/token", 200},
+		"no demo": {nil, "/demo/token", 413},
+		"probe":   {echo, "/healthz", 413},
+		"unknown": {echo, "/nothing", 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(newFallback(r, c.demo))
+			defer server.Close()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+c.path, strings.NewReader("body"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := server.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			text, err := io.ReadAll(answer.Body)
+			if err != nil || answer.StatusCode != c.status || (string(text) == "body") != (c.status == http.StatusOK) {
+				t.Errorf("got %d %q, %v, want %d", answer.StatusCode, text, err, c.status)
+			}
+		})
+	}
+	w := httptest.NewRecorder()
+	newFallback(r, nil).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body")))
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("without a connection: %d", w.Code)
 	}
 }
 

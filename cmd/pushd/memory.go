@@ -11,13 +11,15 @@ const (
 	// heapCheck is how often the heap is looked at.
 	heapCheck = 500 * time.Millisecond
 	// calmShare is the share of the live heap that a node at rest allocates in
-	// a heapCheck, at most. tidyShare is the share that must be there to win.
-	// A calm node takes tidyShare/calmShare checks for that, which is 16 s; one
-	// with short bursts between the checks can be tidied with each.
+	// a heapCheck, at most. tidyShare is the share that must be there to win. A
+	// calm node takes tidyShare/calmShare checks for that, which is 16 s.
 	calmShare = 1.0 / 128
 	tidyShare = 1.0 / 4
 	// tidyBytes must be there to win in any case.
 	tidyBytes = 1 << 20
+	// tidyPause is the least time from one tidying to the next. Without it a node
+	// that has bursts shorter than a heapCheck would be tidied after each.
+	tidyPause = 16 * time.Second
 	// usualGOGC is the setting at which the heap is tidied: who has chosen
 	// another knows better.
 	usualGOGC = 100
@@ -56,19 +58,27 @@ func readHeap() func() heap {
 }
 
 // rest tells when a node has come to rest with memory that it does not need.
-type rest struct{ allocated uint64 }
+type rest struct {
+	allocated uint64
+	// tidied is when it was last worth it; zero: never.
+	tidied time.Time
+}
 
 // worthTidying is told of the heap once each heapCheck. Until it has looked
-// twice it cannot know.
-func (r *rest) worthTidying(h heap) bool {
+// twice it cannot know. After a yes it says no for tidyPause.
+func (r *rest) worthTidying(h heap, now time.Time) bool {
 	came := h.allocated - r.allocated
 	first := r.allocated == 0
 	r.allocated = h.allocated
-	if first || float64(came) > calmShare*float64(h.live) {
+	if first || float64(came) > calmShare*float64(h.live) || now.Sub(r.tidied) < tidyPause {
 		return false
 	}
 	idle := h.free + h.objects - min(h.live, h.objects)
-	return float64(idle) >= max(tidyBytes, tidyShare*float64(h.live))
+	if float64(idle) < max(tidyBytes, tidyShare*float64(h.live)) {
+		return false
+	}
+	r.tidied = now
+	return true
 }
 
 // tidyAtRest gives memory back when the node comes to rest, until ctx ends. The
@@ -79,17 +89,23 @@ func tidyAtRest(ctx context.Context) {
 	if metrics.Read(gogc); gogc[0].Value.Kind() != metrics.KindUint64 || gogc[0].Value.Uint64() != usualGOGC {
 		return
 	}
+	watchHeap(ctx, readHeap(), debug.FreeOSMemory)
+}
+
+// watchHeap looks at the heap once each heapCheck, and tidies where that is
+// worth it, until ctx ends.
+func watchHeap(ctx context.Context, read func() heap, tidy func()) {
 	ticker := time.NewTicker(heapCheck)
 	defer ticker.Stop()
-	read, r := readHeap(), rest{}
+	var r rest
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if r.worthTidying(read()) {
-			debug.FreeOSMemory()
+		if r.worthTidying(read(), time.Now()) {
+			tidy()
 		}
 	}
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
 	"runtime"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestWorthTidying(t *testing.T) {
@@ -23,10 +27,10 @@ func TestWorthTidying(t *testing.T) {
 		"no objects know yet": {heap{500 * mb, 64 * mb, 60 * mb, 0}, false},
 	} {
 		r := rest{}
-		if r.worthTidying(before) {
+		if r.worthTidying(before, time.Now()) {
 			t.Errorf("%s: tidied before anything is known", name)
 		}
-		if got := r.worthTidying(c.now); got != c.want {
+		if got := r.worthTidying(c.now, time.Now()); got != c.want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
@@ -38,8 +42,9 @@ func TestRestIsSeldom(t *testing.T) {
 	const live, checks = 64 << 20, 1000
 	h := heap{allocated: 1, live: live, objects: live}
 	r, tidied := rest{}, 0
-	for range checks {
-		if r.worthTidying(h) {
+	began := time.Now()
+	for i := range checks {
+		if r.worthTidying(h, began.Add(time.Duration(i)*heapCheck)) {
 			tidied++
 			h.objects = live
 		}
@@ -49,6 +54,41 @@ func TestRestIsSeldom(t *testing.T) {
 	if most := checks * calmShare / tidyShare; tidied == 0 || float64(tidied) > most {
 		t.Errorf("tidied %d times in %d checks, want at most %g", tidied, checks, most)
 	}
+}
+
+// TestBurstsAreTidiedSeldom: a burst a second, shorter than a heapCheck, leaves
+// enough behind each time, and half of the checks see a node at rest.
+func TestBurstsAreTidiedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const live, took = 64 << 20, 5 * time.Minute
+		h, checks := heap{allocated: 1, live: live, objects: live}, 0
+		read := func() heap {
+			if checks++; checks%2 == 0 {
+				h.allocated += live / 2
+				h.objects += live / 2
+			}
+			return h
+		}
+		var last time.Time
+		tidied := 0
+		tidy := func() {
+			if pause := time.Since(last); pause < 16*time.Second {
+				t.Errorf("tidied again after %s", pause)
+			}
+			h.objects = live
+			last = time.Now()
+			tidied++
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), took)
+		defer cancel()
+		var watcher sync.WaitGroup
+		watcher.Go(func() { watchHeap(ctx, read, tidy) })
+		watcher.Wait()
+		// With each 17th second, as a burst's end comes once a second.
+		if least := int(took / (17 * time.Second)); tidied < least {
+			t.Errorf("tidied %d times in %s, want at least %d", tidied, took, least)
+		}
+	})
 }
 
 func TestReadHeap(t *testing.T) {

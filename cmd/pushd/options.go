@@ -29,6 +29,7 @@ func (c *config) edgeOptions() edge.Options {
 	o := edge.DefaultOptions()
 	l := c.Limits
 	o.MaxMessageBytes = l.MaxMessageBytes
+	o.MessageTimeout = l.MessageTimeout
 	o.MaxChannelsPerConnection = l.MaxChannelsPerConnection
 	o.MaxConnectionsPerUser = l.MaxConnectionsPerUser
 	o.MaxConnections = l.MaxConnections

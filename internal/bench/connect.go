@@ -128,7 +128,3 @@ func (r *ConnectResult) hold(ctx context.Context, p *pool, o ConnectOptions) err
 		return nil
 	}
 }
-
-// connectTimeout bounds the making of connections that are to be used, and the
-// time without which a machine is too slow to measure anything.
-const connectTimeout = 2 * time.Minute

@@ -133,9 +133,13 @@ func TestLoadFails(t *testing.T) {
 		}, errLost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			patience := 10 * time.Second // far from what ends the others
+			if errors.Is(c.want, errMissing) {
+				patience = 50 * time.Millisecond // nothing else ends these
+			}
 			p := testPool(2)
 			l := &load{
-				pool: p, receivers: 2, patience: 50 * time.Millisecond,
+				pool: p, receivers: 2, patience: patience,
 				options: TrafficOptions{Rate: c.rate, InFlight: 2},
 				send:    func(_ context.Context, m Message) error { return c.send(p, m) },
 			}

@@ -34,6 +34,9 @@ type Target struct {
 	// not offered: it would measure the generator's. It may be empty when there
 	// are no clients.
 	WebSocket string
+	// Addresses are those of its host, when the caller has resolved it; the first
+	// is loaded. Empty: NewPushd resolves it.
+	Addresses []netip.Addr
 	// Secret signs the clients' tokens, HS256, at least 32 bytes.
 	Secret []byte
 	// Tenant is whom the clients belong to. Default "bench".
@@ -59,7 +62,7 @@ type Pushd struct {
 	ready   []byte
 }
 
-// NewPushd resolves the target. calls reach its Control API and stay the
+// NewPushd resolves the target, unless that is done. calls reach its Control API and stay the
 // caller's.
 func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*Pushd, error) {
 	if t.Tenant == "" {
@@ -79,7 +82,7 @@ func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*P
 	if u.Scheme != "ws" {
 		return nil, fmt.Errorf("WebSocket URL %q must begin with ws://", t.WebSocket)
 	}
-	if p.addr, err = resolve(ctx, u); err != nil {
+	if p.addr, err = resolve(ctx, u, t.Addresses); err != nil {
 		return nil, err
 	}
 	p.request = "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host +
@@ -91,8 +94,9 @@ func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*P
 	return p, nil
 }
 
-// resolve returns the first address of a URL.
-func resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error) {
+// resolve returns the first address of a URL, whose host has these addresses;
+// none: they are looked up.
+func resolve(ctx context.Context, u *url.URL, ips []netip.Addr) (netip.AddrPort, error) {
 	port := u.Port()
 	if port == "" {
 		port = "80"
@@ -101,9 +105,10 @@ func resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("port of %s: %w", u.Host, err)
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("address of %s: %w", u.Host, err)
+	if len(ips) == 0 {
+		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname()); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("address of %s: %w", u.Host, err)
+		}
 	}
 	return netip.AddrPortFrom(ips[0].Unmap(), uint16(number)), nil
 }

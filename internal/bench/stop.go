@@ -6,7 +6,9 @@ import (
 	"sync"
 )
 
-// ErrStopped says that a scenario was stopped before anything was measured.
+// ErrStopped is the error of a scenario that was stopped before anything was
+// measured. Inside this package it is the cause of every context that Stop has
+// ended; a scenario that has measured something then gives its result instead.
 var ErrStopped = errors.New("stopped before anything was measured")
 
 // until returns a context that ends with ctx, and when stop is closed; then its

@@ -12,6 +12,9 @@ const (
 	// setupInFlight is how many connections are made at once where making them
 	// is not what is measured.
 	setupInFlight = 64
+	// connectTimeout bounds how long that takes in all. Connect, which measures
+	// it, has no bound of its own.
+	connectTimeout = 2 * time.Minute
 	// maxMessages bounds the messages of one phase of an open loop.
 	maxMessages = 10_000_000
 	// maxInFlight bounds the callers: each is a goroutine.

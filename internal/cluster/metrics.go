@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pushd_cluster_interest_subjects", Help: "Subjects this node subscribes for its members.",
 		}),
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushd_cluster_up", Help: "1 while NATS is connected.",
+			Name: "pushd_cluster_up", Help: "1 while NATS is connected and knows all subscriptions.",
 		}),
 	}
 	for k := address.KindUser; k <= address.KindAll; k++ {

@@ -56,7 +56,7 @@ func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 	l.tell(time.Now())
 	c.slot = l.slotLocked(c)
 	c.lastRead = l.clock
-	c.nextPing = l.clock + jitter(h.opts.PingInterval)
+	c.nextDue = l.clock + jitter(h.opts.PingInterval)
 	c.scheduleLocked(c.nextLocked())
 	h.connections.Add(1)
 	h.metrics.opened.Inc()

@@ -55,6 +55,10 @@ func closeReason(code ws.StatusCode) string {
 	}
 }
 
+// reasonMessageTimeout goes with closePingTimeout when the client is alive, but
+// has not finished a message that it began.
+const reasonMessageTimeout = "message_timeout"
+
 const (
 	// lingerAfterClose is how long a closed connection may take to answer our
 	// close frame before its socket is cut.
@@ -72,7 +76,8 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	c.detachLocked()
 	c.state = stateClosing
 	l := c.loop
-	l.hub.metrics.closed(code)
+	c.parser.Discard()
+	l.hub.metrics.closed(code, reason)
 	if code == closeSlowConsumer {
 		l.lose(dropSlowConsumer, c.out.discard())
 	}
@@ -83,14 +88,14 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 
 // cutLaterLocked makes d the time that a closing connection has left.
 func (c *conn) cutLaterLocked(d time.Duration) {
-	c.nextPing = c.loop.hub.since(time.Now()) + d
-	c.scheduleLocked(c.nextPing)
+	c.nextDue = c.loop.hub.since(time.Now()) + d
+	c.scheduleLocked(c.nextDue)
 }
 
 // cutLocked ends c without a close frame. Caller holds the loop's mutex.
 func (c *conn) cutLocked() {
 	if c.state < stateClosing {
-		c.loop.hub.metrics.closed(ws.StatusAbnormalClosure)
+		c.loop.hub.metrics.closed(ws.StatusAbnormalClosure, "")
 		c.detachLocked()
 		c.state = stateClosing
 	}

@@ -79,9 +79,14 @@ func closings() []closing {
 			eventually(t, func() error { return wantEqual(e.metric(t, "pushd_edge_closed_total", "4102"), 1) })
 			return c
 		}},
+		{"unfinished message", 4102, "message_timeout", func(o *edge.Options) { o.MessageTimeout = time.Second }, func(t *testing.T, e *env) *client {
+			c := sending(ws.NewFrame(ws.OpText, false, []byte("x")))(t, e)
+			eventually(t, func() error { return wantEqual(e.metricOf(t, "pushd_edge_closed_total", "4102", "message_timeout"), 1) })
+			return c
+		}},
 		{"flood", 4103, "rate_limited", slowRate, flood},
 		{"token expires", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
-			return e.dial(t, who{user: "ann", expires: time.Now().Add(2 * time.Second)})
+			return e.dial(t, who{user: "ann", expires: time.Now().Add(4 * time.Second)})
 		}},
 		{"expired token", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
 			return e.upgrade(t, "/ws", token(t, who{expires: time.Now().Add(-time.Minute)}))
@@ -167,19 +172,21 @@ func quickPings(o *edge.Options) { o.PingInterval, o.IdleTimeout = time.Second, 
 
 func slowRate(o *edge.Options) { o.InboundRate, o.InboundBurst = 2, 2 }
 
-// flood has one client that sends too many messages and one that sends too
-// many pings, until both are closed for it.
+// flood has clients that send too many messages, pings or pongs, until all are
+// closed for it.
 func flood(t *testing.T, e *env) *client {
-	talker, pinger := e.dial(t, who{}), e.dial(t, who{})
+	talker, pinger, ponger := e.dial(t, who{}), e.dial(t, who{}), e.dial(t, who{})
 	eventually(t, func() error {
 		for range 2 {
 			// Once the server has closed, an error is what one gets.
 			_ = talker.SendText(`{"type":"ping"}`)
 			_ = pinger.SendFrame(ws.NewPingFrame([]byte("x")))
+			_ = ponger.SendFrame(ws.NewPongFrame([]byte("x")))
 		}
-		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 2)
+		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 3)
 	})
 	pinger.expectClose(4103)
+	ponger.expectClose(4103)
 	return talker
 }
 

@@ -50,11 +50,11 @@ type conn struct {
 	out     outbox
 	// seldom is nil while there is nothing in it.
 	seldom *seldom
-	// lastRead counts from the start of the hub, as does nextPing.
+	// lastRead counts from the start of the hub, as does nextDue.
 	lastRead time.Duration
-	// nextPing is when the next ping is due, and once the connection is closing,
+	// nextDue is when the next ping is due, and once the connection is closing,
 	// when it is cut.
-	nextPing time.Duration
+	nextDue time.Duration
 	// behindSince is when the outbound queue last began to wait for the kernel;
 	// 0: it does not.
 	behindSince moment
@@ -91,6 +91,7 @@ func (c *conn) Readable(data []byte) {
 	if err != nil {
 		c.failLocked(err)
 	}
+	c.noteUnfinishedLocked()
 	l.flushLocked()
 }
 
@@ -106,7 +107,7 @@ func (c *conn) Writable() {
 func (c *conn) Closed(error) {
 	l := c.loop
 	if c.state < stateClosing {
-		l.hub.metrics.closed(ws.StatusAbnormalClosure)
+		l.hub.metrics.closed(ws.StatusAbnormalClosure, "")
 		c.detachLocked()
 	}
 	c.state = stateClosed
@@ -122,7 +123,7 @@ func (c *conn) sendLocked(f *frame.Frame) {
 		return
 	}
 	l := c.loop
-	if !c.out.admits(c.out.size(f), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
+	if !c.out.admits(int(c.out.held(f)), l.hub.opts.OutboundQueueBytes, l.hub.opts.OutboundQueueFrames) {
 		if f.IsMessage() {
 			l.lose(dropSlowConsumer, 1)
 		}
@@ -183,12 +184,32 @@ func (c *conn) noteBehindLocked() {
 	}
 }
 
+// noteUnfinishedLocked keeps the time since when the message that c receives has
+// been unfinished. It is kept with what came of that message, so that it costs
+// other connections nothing.
+func (c *conn) noteUnfinishedLocked() {
+	if mark := c.parser.Mark(); mark != nil && *mark == 0 {
+		since := momentOf(c.loop.clock)
+		*mark = uint32(since)
+		c.scheduleLocked(since.time() + c.loop.hub.opts.MessageTimeout)
+	}
+}
+
+// unfinishedSince returns when the message that c receives began; 0: there is
+// none.
+func (c *conn) unfinishedSince() moment {
+	if mark := c.parser.Mark(); mark != nil {
+		return moment(*mark)
+	}
+	return 0
+}
+
 // sweepLocked looks at the timers of c at the time of its loop's clock.
 func (c *conn) sweepLocked() {
-	now, o := c.loop.clock, &c.loop.hub.opts
+	now, o, unfinished := c.loop.clock, &c.loop.hub.opts, c.unfinishedSince()
 	switch {
 	case c.state == stateClosing || c.state == stateFinned:
-		if now >= c.nextPing {
+		if now >= c.nextDue {
 			c.socket.Close()
 		}
 	case c.state == stateOpening:
@@ -200,10 +221,12 @@ func (c *conn) sweepLocked() {
 		c.closeLocked(closePingTimeout, closeReason(closePingTimeout))
 	case c.behindSince > 0 && now-c.behindSince.time() > o.OutboundMaxAge:
 		c.fallBehindLocked()
+	case unfinished > 0 && now-unfinished.time() > o.MessageTimeout:
+		c.closeLocked(closePingTimeout, reasonMessageTimeout)
 	case c.principal.Expired(c.loop.now):
 		c.closeLocked(closeTokenExpired, closeReason(closeTokenExpired))
-	case now >= c.nextPing:
-		c.nextPing = now + jitter(o.PingInterval)
+	case now >= c.nextDue:
+		c.nextDue = now + jitter(o.PingInterval)
 		c.sendLocked(c.loop.hub.ping)
 	}
 	c.scheduleLocked(c.nextLocked())
@@ -216,11 +239,14 @@ func (c *conn) nextLocked() time.Duration {
 	case stateOpening:
 		return c.lastRead + openTimeout
 	case stateClosing, stateFinned:
-		return c.nextPing
+		return c.nextDue
 	}
-	next := min(c.nextPing, c.lastRead+o.IdleTimeout)
+	next := min(c.nextDue, c.lastRead+o.IdleTimeout)
 	if c.behindSince > 0 {
 		next = min(next, c.behindSince.time()+o.OutboundMaxAge)
+	}
+	if unfinished := c.unfinishedSince(); unfinished > 0 {
+		next = min(next, unfinished.time()+o.MessageTimeout)
 	}
 	if expires := c.principal.ExpiresAt(); !expires.IsZero() {
 		next = min(next, c.loop.hub.since(expires))

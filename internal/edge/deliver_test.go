@@ -241,9 +241,47 @@ func TestNotificationFilter(t *testing.T) {
 // TestInboxIsBounded: while a loop can't get on, what does not fit in its inbox
 // is dropped and counted; what fits comes in order, and nothing blocks.
 func TestInboxIsBounded(t *testing.T) {
-	const depth, extra = 16384, 100
-	e := newEnv(t, func(o *edge.Options) { o.Loops, o.OutboundQueueFrames, o.OutboundQueueBytes = 1, 1<<20, 1<<30 })
-	c := e.dial(t, who{user: "ann"})
+	const extra = 100
+	for name, c := range map[string]struct {
+		fit int
+		// size is about that of a message's frame, in bytes, and never more.
+		size int
+	}{
+		"messages": {16384, 128},
+		"bytes":    {64, 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, func(o *edge.Options) { o.Loops, o.OutboundQueueFrames, o.OutboundQueueBytes = 1, 1<<20, 1<<30 })
+			client := e.dial(t, who{user: "ann"})
+			resume := e.stopLoop(t, client)
+			filler := strings.Repeat("x", c.size-64)
+			for i := range c.fit + extra {
+				e.deliver(userTarget("acme", "ann"), fmt.Sprintf(`{"type":"%d","data":"%s"}`, i, filler))
+			}
+			resume()
+			client.expectID("channel_joined", "1")
+			for i := range c.fit {
+				if m := client.next(); m.Type != fmt.Sprint(i) {
+					t.Fatalf("got %.50s, want %d", m.Text, i)
+				}
+			}
+			if more := client.fence(); len(more) > 0 {
+				t.Errorf("%d more came", len(more))
+			}
+			if got := e.metric(t, "pushd_edge_dropped_total", "inbox_full"); got != extra {
+				t.Errorf("counted %g", got)
+			}
+			if got := e.hub.Totals().Dropped; got != extra {
+				t.Errorf("%d dropped", got)
+			}
+		})
+	}
+}
+
+// stopLoop makes the loop of c, which joins a channel, stand still until what
+// comes back is called.
+func (e *env) stopLoop(t *testing.T, c *client) (resume func()) {
+	t.Helper()
 	// Acquire is called with the loop's mutex held: while it does not return,
 	// the loop can't get on.
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -258,23 +296,7 @@ func TestInboxIsBounded(t *testing.T) {
 	})
 	c.send(joinRoom("1"))
 	<-entered
-	for i := range depth + extra {
-		e.deliver(userTarget("acme", "ann"), fmt.Sprintf(`{"type":"%d"}`, i))
-	}
-	close(leave)
-	c.expectID("channel_joined", "1")
-	for i := range depth {
-		if m := c.next(); m.Type != fmt.Sprint(i) {
-			t.Fatalf("got %s, want %d", m.Text, i)
-		}
-	}
-	c.quiet()
-	if got := e.metric(t, "pushd_edge_dropped_total", "inbox_full"); got != extra {
-		t.Errorf("counted %g", got)
-	}
-	if got := e.hub.Totals().Dropped; got != extra {
-		t.Errorf("%d dropped", got)
-	}
+	return func() { close(leave) }
 }
 
 // TestBusRefusalsAreFaults: whatever the bus says, the client gets a code of

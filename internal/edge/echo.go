@@ -19,6 +19,7 @@ import (
 func EchoOptions() Options {
 	o := DefaultOptions()
 	o.MaxMessageBytes = 64 << 20
+	o.MessageTimeout = 10 * time.Minute
 	o.InboundRate = math.Inf(1)
 	o.OutboundQueueBytes = 256 << 20
 	o.OutboundQueueFrames = 1 << 20

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -174,8 +175,19 @@ func (e *env) sum(t testing.TB, name string) float64 {
 	return sum
 }
 
-// metric returns the value of the counter with this name and label value.
+// metric returns the value of the counter with this name whose first label has
+// this value; an empty one takes the first there is.
 func (e *env) metric(t testing.TB, name, label string) float64 {
+	t.Helper()
+	if label == "" {
+		return e.metricOf(t, name)
+	}
+	return e.metricOf(t, name, label)
+}
+
+// metricOf returns the value of the first counter with this name whose labels,
+// sorted by their names, begin with these values.
+func (e *env) metricOf(t testing.TB, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := e.metrics.Gather()
 	if err != nil {
@@ -186,7 +198,11 @@ func (e *env) metric(t testing.TB, name, label string) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			if label == "" || m.GetLabel()[0].GetValue() == label {
+			values := make([]string, 0, 2)
+			for _, l := range m.GetLabel() {
+				values = append(values, l.GetValue())
+			}
+			if len(values) >= len(labels) && slices.Equal(values[:len(labels)], labels) {
 				return m.GetCounter().GetValue()
 			}
 		}

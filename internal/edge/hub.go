@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,7 +85,7 @@ func NewHub(o Options) (*Hub, error) {
 		h.running.Go(l.run)
 	}
 	if limit := memoryLimit(); limit > 0 {
-		h.running.Go(func() { h.watchMemory(limit, memoryInUse(), h.stopMemory) })
+		h.running.Go(func() { h.watchMemory(limit, memoryInUse(), runtime.GC, h.stopMemory) })
 	}
 	return h, nil
 }

@@ -20,7 +20,7 @@ const (
 	memoryTight
 	// memoryScarce, from 80 %: new connections get 503.
 	memoryScarce
-	// memoryCritical, from 90 %: those with the longest queues are closed.
+	// memoryCritical, from 90 %: those that hold most are closed.
 	memoryCritical
 )
 
@@ -30,8 +30,10 @@ const (
 	// memoryRelief is how far below a step memory must fall to leave it, as a
 	// share of the limit.
 	memoryRelief = 0.05
-	// evictShare is the share of the connections that one look may close, at
-	// least one.
+	// maxReadingAge is how old a reading may get while memory is scarce.
+	maxReadingAge = time.Second
+	// evictShare is the share of the connections that are closed in one cycle of
+	// the collector, at least one.
 	evictShare = 0.01
 )
 
@@ -62,35 +64,61 @@ func memoryLimit() uint64 {
 	return uint64(limit) //nolint:gosec // It is not negative.
 }
 
-// memoryInUse returns a function that counts the bytes that the next garbage
-// collection could not free: live objects, as of the last one, and stacks.
-func memoryInUse() func() uint64 {
-	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
-	return func() uint64 {
+// memoryReading is how much memory is in use: what the next garbage collection
+// could not free.
+type memoryReading struct {
+	// bytes are live objects, as of the last collection, and stacks.
+	bytes uint64
+	// cycle counts the collections. In the same cycle nothing that was given up
+	// is seen.
+	cycle uint64
+}
+
+// memoryInUse returns a function that reads what the runtime counts.
+func memoryInUse() func() memoryReading {
+	samples := []runtimemetrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/gc/cycles/total:gc-cycles"},
+	}
+	return func() memoryReading {
 		runtimemetrics.Read(samples)
-		sum := uint64(0)
-		for _, s := range samples {
+		var values [3]uint64
+		for i, s := range samples {
 			if s.Value.Kind() == runtimemetrics.KindUint64 {
-				sum += s.Value.Uint64()
+				values[i] = s.Value.Uint64()
 			}
 		}
-		return sum
+		return memoryReading{bytes: values[0] + values[1], cycle: values[2]}
 	}
 }
 
-// watchMemory climbs and leaves the ladder until stop is closed.
-func (h *Hub) watchMemory(limit uint64, inUse func() uint64, stop <-chan struct{}) {
+// watchMemory climbs and leaves the ladder until stop is closed. It closes
+// connections at most once in each cycle of the collector and calls collect
+// then, so that the next look sees what that freed; and when memory is scarce
+// and the reading is old, so that a node that has recovered knows it.
+func (h *Hub) watchMemory(limit uint64, inUse func() memoryReading, collect func(), stop <-chan struct{}) {
 	ticker := time.NewTicker(memoryCheck)
 	defer ticker.Stop()
+	last, since := inUse().cycle, time.Now()
+	evicted := last - 1 // the cycle in which connections were closed last
 	for {
 		select {
 		case <-stop:
 			return
 		case <-ticker.C:
 		}
-		h.setMemoryLevel(h.memory().next(float64(inUse()) / float64(limit)))
-		if h.memory() == memoryCritical {
+		reading := inUse()
+		if reading.cycle != last {
+			last, since = reading.cycle, time.Now()
+		}
+		h.setMemoryLevel(h.memory().next(float64(reading.bytes) / float64(limit)))
+		switch level := h.memory(); {
+		case level == memoryCritical && reading.cycle != evicted:
+			evicted = reading.cycle
 			h.evictSlowest()
+			collect()
+		case level >= memoryScarce && time.Since(since) > maxReadingAge:
+			since = time.Now()
+			collect()
 		}
 	}
 }
@@ -110,26 +138,29 @@ func (h *Hub) setMemoryLevel(l memoryLevel) {
 	}
 }
 
-// evictSlowest closes the connections with the longest queues, as slow
-// consumers, and frees what they hold.
+// evictSlowest closes the connections that hold most, in their queue and in an
+// unfinished message of theirs, as slow consumers, and frees that.
 func (h *Hub) evictSlowest() {
-	type queue struct {
+	type holder struct {
 		conn  *conn
 		bytes int
 	}
-	var queues []queue
+	var holders []holder
 	for _, l := range h.loops {
 		l.mu.Lock()
 		for _, c := range l.conns {
-			if c != nil && c.state == stateOpen && c.out.bytes > 0 {
-				queues = append(queues, queue{c, c.out.waiting()})
+			if c == nil || c.state != stateOpen {
+				continue
+			}
+			if held := c.out.waiting() + c.parser.Held(); held > 0 {
+				holders = append(holders, holder{c, held})
 			}
 		}
 		l.mu.Unlock()
 	}
-	slices.SortFunc(queues, func(a, b queue) int { return cmp.Compare(b.bytes, a.bytes) })
+	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
 	most := max(1, int(float64(h.connections.Load())*evictShare))
-	for _, q := range queues[:min(len(queues), most)] {
-		q.conn.end(closeSlowConsumer)
+	for _, held := range holders[:min(len(holders), most)] {
+		held.conn.end(closeSlowConsumer)
 	}
 }

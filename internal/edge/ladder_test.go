@@ -1,13 +1,12 @@
 package edge
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/aegisx/pushd/internal/edge/poll"
 )
 
 func TestMemoryLevels(t *testing.T) {
@@ -34,39 +33,135 @@ func TestMemoryLevels(t *testing.T) {
 	}
 }
 
+// fakeMemory is a reading that a test sets. A collection does nothing but count
+// unless the test says so.
+type fakeMemory struct{ bytes, cycle, collections atomic.Uint64 }
+
+func (m *fakeMemory) read() memoryReading { return memoryReading{m.bytes.Load(), m.cycle.Load()} }
+
+func (m *fakeMemory) collect() { m.collections.Add(1) }
+
+// watch runs the ladder of h on m, with a limit of 100 bytes, until the end of
+// the test. What comes back lets time pass for so many looks.
+func (m *fakeMemory) watch(t *testing.T, h *Hub) (look func(times int)) {
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { h.watchMemory(100, m.read, m.collect, stop) })
+	t.Cleanup(func() {
+		close(stop)
+		watching.Wait()
+	})
+	timer := time.NewTimer(memoryCheck / 2) // never at the time of a look
+	<-timer.C
+	return func(times int) {
+		timer.Reset(time.Duration(times) * memoryCheck)
+		<-timer.C
+		synctest.Wait()
+	}
+}
+
 func TestWatchMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := DefaultOptions()
-		// A goroutine that waits for the kernel would stop the test's clock.
-		o.NewDriver = func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil }
-		h, err := NewHub(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var used atomic.Uint64
-		stop := make(chan struct{})
-		var watching sync.WaitGroup
-		watching.Go(func() { h.watchMemory(100, used.Load, stop) })
+		h := newPipeHub(t, nil)
+		var memory fakeMemory
+		look := memory.watch(t, h)
 		for _, step := range []struct {
 			used uint64
 			want memoryLevel
 		}{{10, memoryGood}, {72, memoryTight}, {95, memoryCritical}, {10, memoryScarce}, {10, memoryTight}, {10, memoryGood}} {
-			used.Store(step.used)
-			timer := time.NewTimer(memoryCheck + time.Millisecond)
-			<-timer.C
-			synctest.Wait()
+			memory.bytes.Store(step.used)
+			look(1)
 			if got := h.memory(); got != step.want {
 				t.Errorf("%d %%: level %d, want %d", step.used, got, step.want)
 			}
 		}
-		close(stop)
-		watching.Wait()
-		h.Close()
+	})
+}
+
+// TestEvictsOncePerCycle: what was closed shows only after a collection, so
+// nobody else is closed before; and a collection is asked for.
+func TestEvictsOncePerCycle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		clients := make([]<-chan closedAt, 4)
+		for i := range clients {
+			conn, closed := dialPipe(t, h)
+			clients[i] = closed
+			// Each holds a part of a message.
+			if _, err := conn.Write([]byte{0x01, 0x81, 0, 0, 0, 0, 'x'}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		evicted := uint64(0)
+		check := func(want uint64) {
+			t.Helper()
+			for i, closed := range clients {
+				select {
+				case got := <-closed:
+					clients[i] = nil
+					if evicted++; got.code != closeSlowConsumer {
+						t.Errorf("closed with %d", got.code)
+					}
+				default:
+				}
+			}
+			if evicted != want {
+				t.Fatalf("%d were closed, want %d", evicted, want)
+			}
+		}
+		memory.bytes.Store(95)
+		for want := range uint64(3) {
+			look(1)
+			check(want + 1)
+			if got := memory.collections.Load(); got != want+1 {
+				t.Errorf("%d collections for %d rounds", got, want+1)
+			}
+			look(3)
+			check(want + 1)
+			memory.cycle.Add(1)
+		}
+		memory.bytes.Store(10) // the last collection has found it
+		look(1)
+		check(3)
+	})
+}
+
+// TestScarceMemoryIsReadAnew: a node without work has no collections of its own,
+// and would refuse clients for minutes after it has recovered.
+func TestScarceMemoryIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		const second = int(time.Second / memoryCheck)
+		memory.bytes.Store(75)
+		look(10 * second)
+		if got := memory.collections.Load(); got != 0 {
+			t.Errorf("%d collections while memory is only tight", got)
+		}
+		memory.bytes.Store(85)
+		for range 10 * second { // the runtime collects by itself
+			memory.cycle.Add(1)
+			look(1)
+		}
+		if got := memory.collections.Load(); got != 0 {
+			t.Errorf("%d collections though the reading is fresh", got)
+		}
+		look(10 * second)
+		if got := memory.collections.Load(); got < 7 || got > 10 {
+			t.Errorf("%d collections in 10 s", got)
+		}
 	})
 }
 
 func TestMemoryInUseCounts(t *testing.T) {
-	if got := memoryInUse()(); got == 0 {
-		t.Error("nothing is in use")
+	read := memoryInUse()
+	before := read()
+	runtime.GC()
+	after := read()
+	if before.bytes == 0 || after.cycle <= before.cycle {
+		t.Errorf("%+v, after a collection %+v", before, after)
 	}
 }

@@ -1,69 +1,150 @@
-package edge_test
+package edge
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/aegisx/pushd/internal/address"
-	"github.com/aegisx/pushd/internal/edge"
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/internal/message"
 )
 
-// TestLinger: messages of a channel that lingers come after a moment, all and in
-// order; others do not wait for them, and take them along.
+// written are the texts of one write of the server, and when it came.
+type written struct {
+	texts []string
+	at    time.Time
+}
+
+// writes reads each write to a pipe by itself.
+type writes struct {
+	mu  sync.Mutex
+	all []written
+}
+
+// read reads until the pipe is closed.
+func (w *writes) read(t *testing.T, conn net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		one := written{at: time.Now()}
+		for r := bytes.NewReader(buf[:n]); r.Len() > 0; {
+			f, err := ws.ReadFrame(r)
+			if err != nil {
+				t.Errorf("a write of %d bytes: %v", n, err)
+				return
+			}
+			one.texts = append(one.texts, string(f.Payload))
+		}
+		w.mu.Lock()
+		w.all = append(w.all, one)
+		w.mu.Unlock()
+	}
+}
+
+// take returns what has come since the last call, once nothing more can come
+// without time passing.
+func (w *writes) take() []written {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.all = nil }()
+	return w.all
+}
+
+// TestLinger: messages of a channel that lingers come after its delay, not
+// before, all in one write and in order. A message that does not linger takes
+// along what does.
 func TestLinger(t *testing.T) {
-	pattern := must(address.ParsePattern("tenant:acme:tick:*"))
-	onEachDriver(t, func(o *edge.Options) {
-		o.Lingers = []edge.Linger{{Channels: pattern, Delay: 5 * time.Millisecond}}
-	}, func(t *testing.T, e *env) {
-		c := e.dial(t, who{user: "ann"})
-		const tick = "tenant:acme:tick:a"
-		c.join(tick)
-		c.join(room)
-		for i := range 20 {
-			e.deliver(channelTarget("acme", tick), fmt.Sprintf(`{"type":"tick","data":%d}`, i))
+	const (
+		delay = 5 * time.Millisecond
+		tick  = "tenant:acme:tick:a"
+		talk  = "tenant:acme:talk"
+	)
+	pattern, err := address.ParsePattern("tenant:acme:tick:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, func(o *Options) { o.Lingers = []Linger{{Channels: pattern, Delay: delay}} })
+		var got writes
+		conn := attachPipe(t, h, func(conn net.Conn) { got.read(t, conn) })
+		for _, channel := range []string{tick, talk} {
+			join := ws.NewTextFrame(fmt.Appendf(nil, `{"type":"join_channel","data":{"channel":%q}}`, channel))
+			if err := ws.WriteFrame(conn, ws.MaskFrame(join)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		for i := range 20 {
-			c.expectText(fmt.Sprintf(`{"type":"tick","data":%d}`, i))
+		var answers []string
+		for _, w := range got.take() {
+			answers = append(answers, w.texts...)
 		}
-		e.deliver(channelTarget("acme", tick), `{"type":"tick"}`)
-		e.deliver(channelTarget("acme", room), `{"type":"talk"}`)
-		c.expectText(`{"type":"tick"}`)
-		c.expectText(`{"type":"talk"}`)
+		if len(answers) != 3 || !strings.Contains(answers[2], "channel_joined") {
+			t.Fatalf("got %v", answers)
+		}
+		pass := func(d time.Duration) {
+			timer := time.NewTimer(d)
+			<-timer.C
+		}
+		// expect wants one write of these texts, now; none: nothing.
+		expect := func(when string, texts ...string) {
+			t.Helper()
+			switch all := got.take(); {
+			case len(all) == 0 && len(texts) == 0:
+			case len(all) != 1 || !slices.Equal(all[0].texts, texts) || !all[0].at.Equal(time.Now()):
+				t.Fatalf("%s: got %v, want one write of %v", when, all, texts)
+			}
+		}
+		var burst []string
+		for i := range 20 {
+			burst = append(burst, fmt.Sprintf(`{"type":"tick","data":%d}`, i))
+		}
+
+		for _, text := range burst {
+			deliverTo(t, h, tick, text)
+		}
+		expect("at once")
+		pass(delay - 1)
+		expect("just before")
+		pass(1)
+		expect("after the delay", burst...)
+
+		deliverTo(t, h, tick, burst[0])
+		pass(delay / 2)
+		expect("half of the delay")
+		deliverTo(t, h, talk, `{"type":"talk"}`)
+		expect("with another", burst[0], `{"type":"talk"}`)
+		pass(2 * delay)
+		expect("nothing is left")
+		deliverTo(t, h, talk, `{"type":"talk"}`)
+		expect("at once without others", `{"type":"talk"}`)
 	})
 }
 
-func TestAcceptRate(t *testing.T) {
-	e := newEnv(t, func(o *edge.Options) { o.AcceptRate = 3 })
-	good := token(t, who{user: "ann"})
-	refused := 0
-	for range 8 {
-		s, err := harness.Upgrade(t.Context(), e.url("/ws"), good, nil)
-		var status ws.StatusError
-		switch {
-		case err == nil:
-			_ = s.Close()
-		case errors.As(err, &status) && int(status) == 503:
-			refused++
-		default:
-			t.Fatal(err)
-		}
+// deliverTo hands h a message for a channel of tenant acme.
+func deliverTo(t *testing.T, h *Hub, channel, text string) {
+	t.Helper()
+	name, err := address.ParseChannel(channel)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if refused == 0 || refused > 5 {
-		t.Errorf("%d of 8 were refused, want 5 or a few less", refused)
+	tenant, err := address.ParseTenantID("acme")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := e.metric(t, "pushd_edge_refused_total", "accept_rate"); got != float64(refused) {
-		t.Errorf("counted %g of %d", got, refused)
+	target, err := address.ChannelTarget(tenant, name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	eventually(t, func() error { // the rate lets others in again
-		s, err := harness.Upgrade(t.Context(), e.url("/ws"), good, nil)
-		if err == nil {
-			_ = s.Close()
-		}
-		return err
-	})
+	h.Deliver(&message.Message{ID: message.NewID(), Target: target, Payload: []byte(text)})
 }

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// inboxDepth bounds the deliveries that wait for one loop.
+	// inboxDepth and inboxBytes bound the deliveries that wait for one loop, and
+	// the frames of those. An empty inbox takes a message of any size.
 	inboxDepth = 16384
+	inboxBytes = 64 << 20
 	// writesPerTurn is how many connections are written to before the loop's
 	// mutex is given up for a moment, so that a large fan-out does not keep
 	// readers waiting.
 	writesPerTurn = 256
-	// iovecs bounds the frames of one write.
-	iovecs = 64
 	// inlineReceivers bounds the fan-out that whoever delivers a message does
 	// itself, if the loop is idle, instead of waking the loop's goroutine.
 	inlineReceivers = 64
@@ -64,6 +64,8 @@ type loop struct {
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
 	inbox   []delivery
+	// inboxHeld is how many bytes the frames in the inbox have.
+	inboxHeld int
 	// inboxDropped counts what found the inbox full.
 	inboxDropped uint64
 
@@ -81,7 +83,8 @@ type loop struct {
 	clock time.Duration
 	wheel wheel
 	spare []delivery // the inbox's other half
-	bufs  [iovecs][]byte
+	// bufs are the frames of one write.
+	bufs [poll.MaxBuffers][]byte
 
 	messagesIn, messagesOut, bytesIn, bytesOut, dropped uint64
 }
@@ -152,15 +155,16 @@ func (l *loop) tell(now time.Time) { l.now, l.clock = now, l.hub.since(now) }
 // or, where nothing else waits and the receivers are few, here. Never blocks.
 func (l *loop) post(d delivery) {
 	l.inboxMu.Lock()
-	waiting := len(l.inbox)
-	if waiting < inboxDepth {
-		l.inbox = append(l.inbox, d)
+	waiting, held := len(l.inbox), l.inboxHeld+d.frame.Len()
+	fits := waiting == 0 || waiting < inboxDepth && held <= inboxBytes
+	if fits {
+		l.inbox, l.inboxHeld = append(l.inbox, d), held
 	} else {
 		l.inboxDropped++
 	}
 	l.inboxMu.Unlock()
 	switch {
-	case waiting >= inboxDepth:
+	case !fits:
 		l.hub.metrics.dropped(dropInboxFull, 1)
 	case d.linger > 0:
 		select {
@@ -195,7 +199,7 @@ func (l *loop) tryDrain(t address.Target) bool {
 func (l *loop) drainLocked() {
 	l.inboxMu.Lock()
 	batch := l.inbox
-	l.inbox = l.spare[:0]
+	l.inbox, l.inboxHeld = l.spare[:0], 0
 	l.inboxMu.Unlock()
 
 	l.tell(time.Now())

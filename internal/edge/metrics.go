@@ -46,8 +46,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pushd_edge_opened_total", Help: "Connections registered.",
 		}),
 		closedByCode: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushd_edge_closed_total", Help: "Connections closed, by close code; 1006: by the client without one; other: with a code of its own.",
-		}, []string{"code"}),
+			Name: "pushd_edge_closed_total", Help: "Connections ended, by the code of the first close frame and, for a code of this service, its reason; 1006: without one, by either side; other: a code of the client's own.",
+		}, []string{"code", "reason"}),
 		droppedBy: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_edge_dropped_total", Help: "Messages given up, by reason.",
 		}, []string{"reason"}),
@@ -71,12 +71,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) closed(code ws.StatusCode) {
+// closed counts a connection. reason is what the close frame says.
+func (m *metrics) closed(code ws.StatusCode, reason string) {
+	if code < closeDrain {
+		reason = "" // which rule of the protocol was broken is no label
+	}
 	label := "other" // a client may make up thousands of codes
 	if code < 1015 || closeReason(code) != "" {
 		label = strconv.Itoa(int(code))
 	}
-	m.closedByCode.WithLabelValues(label).Inc()
+	m.closedByCode.WithLabelValues(label, reason).Inc()
 }
 
 func (m *metrics) tokenRefused(code ws.StatusCode) {

@@ -24,6 +24,9 @@ type Options struct {
 	Loops int
 	// MaxMessageBytes bounds one message from a client. Default 1 MiB.
 	MaxMessageBytes int
+	// MessageTimeout bounds the time from the first byte of a message to its
+	// last, at least 1 s. Default 30 s.
+	MessageTimeout time.Duration
 	// MaxChannelsPerConnection bounds memberships. Default 128.
 	MaxChannelsPerConnection int
 	// MaxConnectionsPerUser bounds the connections of one user on this node.
@@ -37,13 +40,14 @@ type Options struct {
 	// Lingers let messages of some channels wait a moment for others, to go out
 	// in one write. The first whose pattern matches holds.
 	Lingers []Linger
-	// InboundRate is how many messages and pings a second one connection may
-	// send for long. Default 50.
+	// InboundRate is how many messages, pings and pongs a second one connection
+	// may send for long. Default 50.
 	InboundRate float64
 	// InboundBurst is how many it may send at once. Default 100.
 	InboundBurst int
-	// OutboundQueueBytes bounds what waits for one connection; one message of
-	// any size is always admitted to an empty queue. Default 1 MiB.
+	// OutboundQueueBytes bounds the memory of what waits for one connection: a
+	// compressed message counts with its plain form. One message of any size is
+	// always admitted to an empty queue. Default 1 MiB.
 	OutboundQueueBytes int
 	// OutboundQueueFrames bounds the messages that wait for one connection.
 	// Default 4096.
@@ -65,8 +69,8 @@ type Options struct {
 	DrainWindow time.Duration
 	// Handshake configures the upgrade.
 	Handshake handshake.Options
-	// TLS makes every connection begin with a TLS handshake, within the time of
-	// the opening handshake. Nil: plain TCP.
+	// TLS makes every connection begin with a TLS handshake, which takes its time
+	// from that of the opening handshake. Nil: plain TCP.
 	TLS *tls.Config
 	// NewDriver makes the driver of one loop's sockets. Nil: poll.New.
 	NewDriver func(lock sync.Locker) (poll.Driver, error)
@@ -93,6 +97,7 @@ func DefaultOptions() Options {
 	return Options{
 		Loops:                    min(maxLoops, max(1, runtime.GOMAXPROCS(0)/2)),
 		MaxMessageBytes:          1 << 20,
+		MessageTimeout:           30 * time.Second,
 		MaxChannelsPerConnection: 128,
 		MaxConnectionsPerUser:    16,
 		InboundRate:              50,
@@ -118,6 +123,7 @@ func (o Options) Validate() error {
 	}
 	check(o.Loops >= 1 && o.Loops <= maxLoops, "loops must be 1 to %d, not %d", maxLoops, o.Loops)
 	check(o.MaxMessageBytes >= 1024, "max message bytes must be at least 1024, not %d", o.MaxMessageBytes)
+	check(o.MessageTimeout >= time.Second, "message timeout must be at least 1s, not %s", o.MessageTimeout)
 	check(o.MaxChannelsPerConnection >= 1, "max channels per connection must be at least 1, not %d", o.MaxChannelsPerConnection)
 	check(o.MaxConnectionsPerUser >= 1, "max connections per user must be at least 1, not %d", o.MaxConnectionsPerUser)
 	check(o.MaxConnections >= 0, "max connections must not be negative, not %d", o.MaxConnections)

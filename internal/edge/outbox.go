@@ -18,25 +18,32 @@ type outbox struct {
 	// sent is how many bytes of frames[0] are out. Once it is positive, that
 	// frame finishes before anything else.
 	sent uint32
-	// bytes is what remains to be written. One frame and maxQueuedBytes fit.
+	// bytes is what the frames hold in memory, less what is sent of the first.
+	// One frame and maxQueuedBytes fit.
 	bytes uint32
 }
 
-// admits reports whether one more frame of n bytes fits. An empty queue admits
-// one of any size.
+// admits reports whether one more frame that holds n bytes fits. An empty queue
+// admits one of any size.
 func (o *outbox) admits(n, maxBytes, maxFrames int) bool {
-	return o.bytes == 0 || o.waiting()+n <= min(maxBytes, maxQueuedBytes) && len(o.frames) < maxFrames
+	return len(o.frames) == 0 || o.waiting()+n <= min(maxBytes, maxQueuedBytes) && len(o.frames) < maxFrames
 }
 
 func (o *outbox) push(f *frame.Frame) {
 	o.frames = append(o.frames, f)
-	o.bytes += uint32(o.size(f)) //nolint:gosec // No frame is that large.
+	o.bytes += o.held(f)
 }
 
-// waiting returns how many bytes wait.
+// waiting returns how many bytes of memory the queue holds, as far as they are
+// not sent. A compressed frame counts with its plain form, which it keeps alive.
 func (o *outbox) waiting() int { return int(o.bytes) }
 
-// size returns how many bytes f is for this connection.
+// held returns how many bytes f counts while it waits here.
+func (o *outbox) held(f *frame.Frame) uint32 {
+	return uint32(f.Held(o.compressor)) //nolint:gosec // No frame is that large.
+}
+
+// size returns how many bytes of f go over the wire.
 func (o *outbox) size(f *frame.Frame) int { return len(f.For(o.compressor)) }
 
 // discard gives up every frame that has not begun to go out and returns how
@@ -56,7 +63,7 @@ func (o *outbox) discard() int {
 	o.frames = o.frames[:keep]
 	o.bytes = 0
 	if keep == 1 {
-		o.bytes = uint32(o.size(o.frames[0])) - o.sent //nolint:gosec // As in push.
+		o.bytes = o.held(o.frames[0]) - o.sent
 	}
 	return gone
 }
@@ -75,14 +82,19 @@ func (o *outbox) gather(bufs [][]byte) [][]byte {
 
 // advance records that n bytes went out.
 func (o *outbox) advance(n int) {
-	o.bytes -= uint32(n) //nolint:gosec // No more than waited.
 	n += int(o.sent)
+	o.bytes += o.sent
 	done := 0
-	for done < len(o.frames) && n >= o.size(o.frames[done]) {
-		n -= o.size(o.frames[done])
-		done++
+	for ; done < len(o.frames); done++ {
+		size := o.size(o.frames[done])
+		if n < size {
+			break
+		}
+		n -= size
+		o.bytes -= o.held(o.frames[done])
 	}
 	o.sent = uint32(n) //nolint:gosec // Less than a frame.
+	o.bytes -= o.sent
 	rest := copy(o.frames, o.frames[done:])
 	clear(o.frames[rest:])
 	o.frames = o.frames[:rest]

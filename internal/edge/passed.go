@@ -10,6 +10,9 @@ import (
 const (
 	// maxPassed bounds the connections of the HTTP server.
 	maxPassed = 256
+	// passedReadTimeout bounds the reading of one request, its body included:
+	// whoever is slow holds a place.
+	passedReadTimeout = 5 * time.Second
 	// busyTimeout bounds the answer to one more.
 	busyTimeout = 100 * time.Millisecond
 )

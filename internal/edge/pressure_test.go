@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,6 +46,34 @@ func TestMemoryLadder(t *testing.T) {
 			t.Error("level 0 again: not compressed")
 		}
 		e.dial(t, who{user: "eve"})
+	})
+}
+
+// TestCriticalMemoryClosesWhoHoldsAMessage: what came of an unfinished message
+// counts like a queue.
+func TestCriticalMemoryClosesWhoHoldsAMessage(t *testing.T) {
+	onEachDriver(t, nil, func(t *testing.T, e *env) {
+		slow := e.dial(t, who{user: "slow"}).narrow()
+		sender := e.dial(t, who{user: "sender"})
+		e.clog(userTarget("acme", "slow"), 8)
+		before := e.hub.Totals().BytesIn
+		half := ws.NewFrame(ws.OpText, false, []byte(strings.Repeat("x", 900<<10)))
+		if err := sender.SendFrame(half); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			if got := e.hub.Totals().BytesIn - before; got < 900<<10 {
+				return fmt.Errorf("%d bytes came", got)
+			}
+			return nil
+		})
+		e.hub.SetMemoryLevel(3)
+		sender.expectClose(4101)
+		e.hub.SetMemoryLevel(0)
+		e.deliver(userTarget("acme", "slow"), `{"type":"last"}`)
+		if got := slow.until("last"); len(got) != 8 {
+			t.Errorf("the other one got %d messages", len(got))
+		}
 	})
 }
 

@@ -24,9 +24,6 @@ import (
 // roleAdmin opens /ws/admin.
 const roleAdmin = "admin"
 
-// tlsTimeout bounds the TLS handshake where no other time is set.
-const tlsTimeout = 5 * time.Second
-
 // Verifier checks tokens. Safe for concurrent use.
 type Verifier interface {
 	// Verify returns who the token speaks for. The error wraps
@@ -117,13 +114,12 @@ func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (
 	}
 	s.handshake = hs
 	s.http = &http.Server{
-		Handler:           fallback,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ConnState:         s.passed.state,
+		Handler:        fallback,
+		ReadTimeout:    passedReadTimeout, // of the head too
+		WriteTimeout:   30 * time.Second,
+		IdleTimeout:    time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		ConnState:      s.passed.state,
 	}
 	// One request each: the next one may be an upgrade, which is not for this
 	// server, and an idle connection would hold a place.
@@ -194,13 +190,14 @@ func (s *Server) accept(nc net.Conn) {
 
 // welcome takes nc from its first byte to its place on a loop.
 func (s *Server) welcome(nc net.Conn) {
-	nc, err := s.secure(nc)
+	began := time.Now()
+	nc, err := s.secure(nc, began)
 	if err != nil {
 		s.hub.metrics.refused(refuseTLS)
 		_ = nc.Close()
 		return
 	}
-	up, err := s.handshake.Do(nc)
+	up, err := s.handshake.Do(nc, began)
 	var pass *handshake.Passthrough
 	switch {
 	case errors.As(err, &pass):
@@ -249,15 +246,16 @@ func (s *Server) turnAway(nc net.Conn, code ws.StatusCode) {
 	sayGoodbye(nc, code)
 }
 
-// secure does the TLS handshake, if there is to be one. The connection that
-// comes back is nc's stead, also with an error.
-func (s *Server) secure(nc net.Conn) (net.Conn, error) {
+// secure does the TLS handshake, if there is to be one. It has the time that the
+// opening handshake has, counted from began for both together. The connection
+// that comes back is nc's stead, also with an error.
+func (s *Server) secure(nc net.Conn, began time.Time) (net.Conn, error) {
 	o := &s.hub.opts
 	if o.TLS == nil {
 		return nc, nil
 	}
 	conn := poll.TLSServer(nc, o.TLS)
-	if err := conn.SetDeadline(time.Now().Add(cmp.Or(o.Handshake.Timeout, tlsTimeout))); err != nil {
+	if err := conn.SetDeadline(began.Add(cmp.Or(o.Handshake.Timeout, handshake.DefaultOptions().Timeout))); err != nil {
 		return conn, fmt.Errorf("set deadline: %w", err)
 	}
 	if err := conn.HandshakeContext(context.Background()); err != nil {

@@ -187,7 +187,7 @@ func TestAcceptErrors(t *testing.T) {
 // All are gone after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
 	const most = 4096
-	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 3 * time.Second })
+	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 10 * time.Second })
 	ln := newChanListener()
 	e.serve(t, ln)
 	conns := make([]net.Conn, most)
@@ -278,6 +278,7 @@ func TestOptions(t *testing.T) {
 		"inbound burst":                 func(o *edge.Options) { o.InboundBurst = 0 },
 		"outbound queue bytes":          func(o *edge.Options) { o.OutboundQueueBytes = 1023 },
 		"outbound queue frames":         func(o *edge.Options) { o.OutboundQueueFrames = 0 },
+		"message timeout":               func(o *edge.Options) { o.MessageTimeout = time.Second - 1 },
 		"outbound max age":              func(o *edge.Options) { o.OutboundMaxAge = time.Second - 1 },
 		"ping interval":                 func(o *edge.Options) { o.PingInterval = time.Second - 1 },
 		"longer than the ping interval": func(o *edge.Options) { o.IdleTimeout = o.PingInterval },

@@ -49,15 +49,16 @@ func (l *loop) handleLocked(m frame.Message) error {
 		return c.textLocked(m)
 	case ws.OpBinary:
 		return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "binary messages are not supported"}
-	case ws.OpPing:
-		if c.limiter.allow(l.hub.rate, l.clock, 1) {
-			c.sendLocked(frame.Pong(m.Payload))
-		} else if c.limiter.flooding() {
+	case ws.OpPing, ws.OpPong:
+		switch allowed := c.limiter.allow(l.hub.rate, l.clock, 1); {
+		case !allowed && c.limiter.flooding():
 			return &closeFault{closeRateLimited}
+		case allowed && m.Op == ws.OpPing:
+			c.sendLocked(frame.Pong(m.Payload))
+		default: // a pong has done its work by arriving
 		}
 	case ws.OpClose:
 		c.closeLocked(closeAnswer(m.Payload), "")
-	default: // a pong has done its work by arriving
 	}
 	if c.state != stateOpen {
 		return errDone

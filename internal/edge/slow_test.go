@@ -112,6 +112,31 @@ func TestSlowConsumersMemory(t *testing.T) {
 	}
 }
 
+// TestStalledCompression: messages that shrink a thousandfold on the wire count
+// with all the memory they hold, so a client that does not read is closed with
+// hardly more than its bound in the queue.
+func TestStalledCompression(t *testing.T) {
+	onEachDriver(t, nil, func(t *testing.T, e *env) {
+		c, negotiated := e.dialDeflate(t, who{user: "ann"})
+		if !negotiated {
+			t.Fatal("not negotiated")
+		}
+		c.next()
+		zeros := `{"type":"x","data":"` + strings.Repeat("0", 1<<20) + `"}`
+		for n := 0; e.metric(t, "pushd_edge_closed_total", "4101") == 0; n++ {
+			if n > 4000 { // the kernels take some hundreds
+				t.Fatal("never closed")
+			}
+			e.deliver(userTarget("acme", "ann"), zeros)
+		}
+		// The one that was admitted whole, one that was partly out, and the one
+		// that did not fit.
+		if dropped := e.metric(t, "pushd_edge_dropped_total", "slow_consumer"); dropped < 1 || dropped > 3 {
+			t.Errorf("%g messages of a MiB were in the queue", dropped)
+		}
+	})
+}
+
 // heap returns the bytes in use.
 func heap() int64 {
 	var m runtime.MemStats
@@ -218,16 +243,12 @@ func TestPings(t *testing.T) {
 	onEachDriver(t, quick, func(t *testing.T, e *env) {
 		stuck := e.dial(t, who{user: "stuck"}).narrow()
 		e.overflow(t, userTarget("acme", "stuck"))
-		closed := time.Now()
 		c := e.dial(t, who{user: "ann"})
 		if pings := c.answerPings(4500 * time.Millisecond); pings < 2 {
 			t.Errorf("%d pings", pings)
 		}
 		c.quiet()
 		e.awaitConnections(t, 1)
-		if took := time.Since(closed); took > 8*time.Second {
-			t.Errorf("cut after %s", took)
-		}
 		stuck.hangUp()
 	})
 }

@@ -12,12 +12,15 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/aegisx/pushd/internal/edge"
+	"github.com/aegisx/pushd/internal/edge/poll"
 )
 
 // selfSigned makes a certificate that nobody trusts.
@@ -113,6 +116,37 @@ func TestTLS(t *testing.T) {
 		}
 		if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("after the close frame: %v", err)
+		}
+	})
+}
+
+// TestTLSAndHeadShareOneTimeout: who takes long for TLS has so much less for the
+// request.
+func TestTLSAndHeadShareOneTimeout(t *testing.T) {
+	config := selfSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		e := newQuietEnv(t, func(o *edge.Options) {
+			o.TLS = config
+			// A goroutine that waits for the kernel would stop the test's clock.
+			o.NewDriver = func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil }
+		})
+		ln := newChanListener()
+		e.serve(t, ln)
+		began := time.Now()
+		pipe := ln.pipe("192.0.2.1:1")
+		defer pipe.Close()
+		timer := time.NewTimer(4 * time.Second)
+		<-timer.C
+		conn := tls.Client(pipe, &tls.Config{InsecureSkipVerify: true})
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, len("HTTP/1.1 408"))
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 408" {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("refused after %s", took)
 		}
 	})
 }

@@ -3,6 +3,15 @@
 //
 //	go run ./test/bench [-quick] [-growth] [-run PATTERN] [-json FILE] [-pushd BINARY]
 //
+//	-quick         one short round with fewer clients, to see that it works
+//	-growth        how cost grows with receivers and connections, instead of the goals
+//	-run PATTERN   only the rows whose name matches this regular expression
+//	-json FILE     all results, each round's figures too, as JSON into FILE
+//	-pushd BINARY  this binary, instead of one that is built from the source here
+//
+// A run that is not done after 6 minutes, or 2 with -quick, ends with what it
+// has. "make bench" is the same; ARGS="-quick" and so on adds flags.
+//
 // It builds pushd, starts a fresh one for every measurement, and lays the same
 // load on both in turn, several rounds. What is printed is the median of the
 // rounds; CPU is user and system time of the server's process. The load comes

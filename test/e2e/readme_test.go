@@ -340,7 +340,7 @@ func (r *reader) awaitCluster(ctx context.Context, t *testing.T, size int) {
 // interrupt does what Ctrl-C does: every process of the group gets SIGINT.
 func (r *reader) interrupt(ctx context.Context, t *testing.T, n *harness.Node) {
 	t.Helper()
-	if err := syscall.Kill(-n.Pid(), syscall.SIGINT); err != nil {
+	if err := syscall.Kill(-n.PID, syscall.SIGINT); err != nil {
 		t.Error(err)
 	}
 	code, err := n.Wait(ctx)

@@ -69,7 +69,8 @@ func StartBehind(ctx context.Context, launcher []string, binary, dir, name strin
 }
 
 // StartCommand runs a command that becomes a node; the caller waits for it to
-// be ready. Output goes to files in dir, under name. PUSHD_ variables of this
+// be ready. Of its address the PID is known at once, the rest by the ready file
+// alone. Output goes to files in dir, under name. PUSHD_ variables of this
 // process are not passed on.
 func StartCommand(cmd *exec.Cmd, dir, name string) (*Node, error) {
 	n := &Node{
@@ -93,6 +94,7 @@ func StartCommand(cmd *exec.Cmd, dir, name string) (*Node, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	n.PID = cmd.Process.Pid
 	// Ends with the process, which Stop or Kill end and wait for.
 	go func() {
 		n.err = cmd.Wait()
@@ -114,8 +116,11 @@ func (n *Node) awaitReady(ctx context.Context, path string) error {
 		default:
 		}
 		a, err := ReadAddress(path)
+		if err != nil {
+			return err
+		}
 		n.Address = a
-		return err
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("node is not ready: %w\n%s", err, n.Log())
@@ -206,9 +211,6 @@ func (n *Node) Stop() error {
 	}
 	return nil
 }
-
-// Pid returns the process id.
-func (n *Node) Pid() int { return n.cmd.Process.Pid }
 
 // readAll reads r to its end, at most limit bytes.
 func readAll(r io.Reader, limit int64) ([]byte, error) {

@@ -156,7 +156,7 @@ func (st *shortStand) checkPaused(ctx context.Context, t *testing.T) {
 // cpuShare measures how much of a processor the node takes.
 func cpuShare(ctx context.Context, t *testing.T, n *harness.Node) float64 {
 	t.Helper()
-	process := bench.Process{PID: n.Pid()}
+	process := bench.Process{PID: n.PID}
 	before, err := process.CPU()
 	if err != nil {
 		t.Fatal(err)

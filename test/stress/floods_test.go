@@ -61,6 +61,7 @@ func floods() map[string]flood {
 	part := func(payload string) string { return clientFrame(false, ws.OpContinuation, payload) }
 	ping := func(payload string) string { return clientFrame(true, ws.OpPing, payload) }
 	return map[string]flood{
+		"pongs":                 {more: chunk(clientFrame(true, ws.OpPong, "")), code: 4103},
 		"pings":                 {more: chunk(ping(strings.Repeat("p", 125))), code: 4103},
 		"requests":              {more: chunk(clientFrame(true, ws.OpText, `{"type":"ping"}`)), code: 4103, answered: true},
 		"fragments":             {begin: begin, more: chunk(part("x")), code: 1009},

@@ -16,7 +16,7 @@ import (
 // form "Name: 123 kB".
 func procNumber(t *testing.T, n *harness.Node, file, name string) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", n.Pid(), file))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", n.PID, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func openFiles(t *testing.T, n *harness.Node) (count int) {
 
 // files returns how many descriptors the process has open, and the highest.
 func files(n *harness.Node) (count, highest int, err error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.Pid()))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.PID))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -71,7 +71,7 @@ func files(n *harness.Node) (count, highest int, err error) {
 // rss returns the memory that the process has resident, in bytes.
 func rss(t *testing.T, n *harness.Node) int64 {
 	t.Helper()
-	v, err := bench.Process{PID: n.Pid()}.RSS()
+	v, err := bench.Process{PID: n.PID}.RSS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func startMeter(t *testing.T, n *harness.Node) meter {
 	t.Helper()
 	// Where it is not allowed, the peak of before counts, which is the stricter
 	// measure.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", n.Pid()), []byte("5"), 0)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", n.PID), []byte("5"), 0)
 	return meter{n, rss(t, n)}
 }
 

@@ -49,6 +49,20 @@ func (f *Frame) For(c *Compressor) []byte {
 	return f.deflated
 }
 
+// Held returns how many bytes of memory f holds while a connection that gets
+// For(c) waits for it: its plain form, which all receivers share, and the
+// compressed one beside it.
+func (f *Frame) Held(c *Compressor) int {
+	if c == nil {
+		return len(f.plain)
+	}
+	n := len(f.For(c))
+	if n == len(f.plain) { // it is the plain one: a compressed one is shorter
+		return n
+	}
+	return len(f.plain) + n
+}
+
 // compress returns the compressed frame of f, or its plain one.
 func (c *Compressor) compress(f *Frame) []byte {
 	if c.off.Load() {

@@ -103,3 +103,48 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		})
 	}
 }
+
+// TestMark: a mark stays with what it was set for, through control frames, and
+// the next thing that is incomplete has none.
+func TestMark(t *testing.T) {
+	const (
+		begin  = "\x01\x81\x00\x00\x00\x00a"
+		finish = "\x80\x81\x00\x00\x00\x00b"
+		ping   = "\x89\x80\x00\x00\x00\x00"
+	)
+	p := NewParser(&Limits{MaxMessage: 1000, MaxFragments: 4})
+	for _, step := range []struct {
+		name, data string
+		open       bool
+		mark       uint32 // before it is set to 7
+	}{
+		{"whole frames", ping + ping, false, 0},
+		{"half a header", ping[:1], true, 0},
+		{"the rest", ping[1:], false, 0},
+		{"a fragment", begin, true, 0},
+		{"a ping between", ping, true, 7},
+		{"half a ping", ping[:3], true, 7},
+		{"one ends, one begins", ping[3:] + finish + begin, true, 0},
+		{"the end", finish, false, 0},
+	} {
+		if err := p.Feed([]byte(step.data), func(Message) error { return nil }); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		mark := p.Mark()
+		if (mark != nil) != step.open || mark != nil && *mark != step.mark {
+			t.Fatalf("%s: mark %v", step.name, mark)
+		}
+		if held := p.Held(); held > 0 && !step.open {
+			t.Errorf("%s: %d bytes are held", step.name, held)
+		}
+		if mark != nil {
+			*mark = 7
+		}
+	}
+	if err := p.Feed([]byte(begin), func(Message) error { return nil }); err != nil || p.Held() < 1 {
+		t.Fatalf("%d bytes are held, %v", p.Held(), err)
+	}
+	if p.Discard(); p.Held() != 0 || p.Mark() != nil {
+		t.Errorf("%d bytes are held in the end", p.Held())
+	}
+}

@@ -67,6 +67,9 @@ type side struct {
 	ended bool
 	err   error
 
+	// mark is the caller's: see Mark.
+	mark uint32
+
 	// head holds the first bytes of a header that is incomplete.
 	head    [maxHeader]byte
 	headLen int
@@ -117,6 +120,29 @@ func (p *Parser) Feed(data []byte, on func(Message) error) error {
 	}
 	return nil
 }
+
+// Mark returns a number for the caller to keep with what is incomplete, a
+// message or a frame. It is 0 when that has just begun, and the pointer is nil
+// when nothing is incomplete. It is valid until the next Feed.
+func (p *Parser) Mark() *uint32 {
+	if p.side == nil || p.side.ended {
+		return nil
+	}
+	return &p.side.mark
+}
+
+// Held returns how many bytes are kept of what is incomplete, with the room
+// that was made for more.
+func (p *Parser) Held() int {
+	if p.side == nil {
+		return 0
+	}
+	return cap(p.side.message) + cap(p.side.control)
+}
+
+// Discard gives up what is incomplete. No Feed may follow; one that is under way
+// must end with an error of on.
+func (p *Parser) Discard() { p.side = nil }
 
 // step takes one header with what there is of its payload, or more of a
 // payload that is incomplete, and returns how many bytes that was.

@@ -3,6 +3,7 @@ package handshake_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aegisx/pushd/internal/edge/handshake"
 )
@@ -31,7 +32,7 @@ func BenchmarkDo(b *testing.B) {
 			for b.Loop() {
 				s.read, s.headRead = 0, 0
 				s.out.Reset()
-				if up, err := h.Do(s); up == nil && err == nil {
+				if up, err := h.Do(s, time.Now()); up == nil && err == nil {
 					b.Fatal("no end")
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aegisx/pushd/internal/edge/handshake"
 )
@@ -103,7 +104,7 @@ func TestFloods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &flood{script: newScript(start), fill: 'a', left: floodBytes}
 			var rej *handshake.Rejection
-			if _, err := h.Do(f); !errors.As(err, &rej) || rej.Status != http.StatusRequestHeaderFieldsTooLarge {
+			if _, err := h.Do(f, time.Now()); !errors.As(err, &rej) || rej.Status != http.StatusRequestHeaderFieldsTooLarge {
 				t.Fatalf("error %v", err)
 			}
 			if f.headRead != 8<<10 || f.read != 8<<10+handshake.LingerBytes {
@@ -147,7 +148,7 @@ func TestFloodOverLoopback(t *testing.T) {
 	}()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := h.Do(counting)
+	_, err := h.Do(counting, time.Now())
 	runtime.ReadMemStats(&after)
 	server.Close()
 	var rej *handshake.Rejection
@@ -172,7 +173,7 @@ func TestAnswerSurvives(t *testing.T) {
 	for range 20 {
 		client, server := loopbackPair(t)
 		p := send(client, http.MethodGet, upgradeHead().pad(60<<10).String())
-		_, err := h.Do(server)
+		_, err := h.Do(server, time.Now())
 		server.Close()
 		if answer := p.answer(); p.err != nil || !strings.HasPrefix(answer, "HTTP/1.1 431 ") {
 			t.Fatalf("answer %q, %v, after %v", answer, p.err, err)

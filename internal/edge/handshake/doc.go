@@ -13,7 +13,7 @@
 //
 // The caller owns the socket before, during (it may close it to end Do early)
 // and after the call. Do starts no goroutine and keeps no reference. It lasts
-// at most Options.Timeout from the call, however the bytes trickle in, plus
+// at most until Options.Timeout after its beginning, however the bytes trickle in, plus
 // lingerTimeout for a refusal; the hook Options.Admit must not block.
 //
 // The head is checked twice. The strict check comes first and knows nothing
@@ -27,8 +27,8 @@
 // empty line before the request, no control characters, only origin-form
 // targets of visible ASCII without "#", Content-Length never beside
 // Transfer-Encoding, and one field each of Host, Connection, Upgrade, Origin,
-// Authorization, Content-Length, Transfer-Encoding, Sec-WebSocket-Key and
-// Sec-WebSocket-Version.
+// Authorization, Content-Length, Transfer-Encoding, Expect, Sec-WebSocket-Key
+// and Sec-WebSocket-Version. Expect is 100-continue or absent.
 //
 // A failed login is not this package's business: the token is handed out
 // unverified. It is in no error, metric or answer.

@@ -9,7 +9,7 @@ import (
 func TestSingletonOf(t *testing.T) {
 	seen := make(map[singleton]bool)
 	for _, name := range []string{
-		"Host", "Connection", "Upgrade", "Origin", "Authorization", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
+		"Host", "Connection", "Upgrade", "Origin", "Authorization", "Content-Length", "Transfer-Encoding", "Expect", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
 	} {
 		f := singletonOf([]byte(name))
 		if f == fieldOther || seen[f] {

@@ -17,7 +17,8 @@ type Upgraded struct {
 	Admin bool
 	// Token is the client's, unverified; empty if it brought none.
 	Token string
-	// Dialect is what both sides speak now.
+	// Dialect is the protocol that both sides speak above WebSocket from now on.
+	// There is one so far, Plain, also where the client named none.
 	Dialect Dialect
 	// Deflate says that permessage-deflate was agreed on, without context
 	// takeover on either side.
@@ -51,8 +52,9 @@ func New(o Options) (*Handshaker, error) {
 }
 
 // Do performs the handshake on conn; the package comment lists its ends.
-func (h *Handshaker) Do(conn net.Conn) (*Upgraded, error) {
-	up, err := h.do(conn)
+// Options.Timeout counts from began, when whatever precedes the head began.
+func (h *Handshaker) Do(conn net.Conn, began time.Time) (*Upgraded, error) {
+	up, err := h.do(conn, began.Add(h.opts.Timeout))
 	var (
 		rej  *Rejection
 		pass *Passthrough
@@ -71,8 +73,8 @@ func (h *Handshaker) Do(conn net.Conn) (*Upgraded, error) {
 }
 
 // do is Do without the answer to a *Rejection and without the metrics.
-func (h *Handshaker) do(conn net.Conn) (*Upgraded, error) {
-	if err := conn.SetDeadline(time.Now().Add(h.opts.Timeout)); err != nil {
+func (h *Handshaker) do(conn net.Conn, deadline time.Time) (*Upgraded, error) {
+	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("set deadline: %w", err)
 	}
 	pooled, ok := h.buffers.Get().(*[]byte)

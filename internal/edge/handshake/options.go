@@ -34,8 +34,8 @@ type Options struct {
 	MaxHeadBytes int
 	// MaxHeaders bounds the header fields. 0: 64.
 	MaxHeaders int
-	// Timeout bounds the time from the call of Do to the last byte of the
-	// answer. 0: 5 s.
+	// Timeout bounds the time from the beginning that Do is told to the last
+	// byte of the answer. 0: 5 s.
 	Timeout time.Duration
 	// AllowOrigins are the Origins that may connect, each scheme://host[:port]
 	// or null. Empty: only the host that the request is for.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/aegisx/pushd/internal/edge/handshake"
 )
@@ -40,6 +41,7 @@ func TestPassthrough(t *testing.T) {
 		"large head":            head{line: "GET / HTTP/1.1", fields: []string{"Host: a"}}.pad(8 << 10).String(),
 		"WebSocket elsewhere":   upgradeHead().request("GET /demo/ws HTTP/1.1").String(),
 		"odd host":              "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+		"asks before its body":  "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n",
 		"any method":            "BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +59,7 @@ func TestPassthrough(t *testing.T) {
 func TestPassthroughReads(t *testing.T) {
 	h := newHandshaker(t, handshake.DefaultOptions())
 	text := "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("0123456789", 200)
-	_, err := h.Do(newScript(text, 100))
+	_, err := h.Do(newScript(text, 100), time.Now())
 	var pass *handshake.Passthrough
 	if !errors.As(err, &pass) {
 		t.Fatalf("error %v", err)
@@ -82,7 +84,7 @@ func TestPassthroughIsServed(t *testing.T) {
 	if _, err := io.WriteString(client, requests); err != nil {
 		t.Fatalf("write: %v", err)
 	}
-	_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server)
+	_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now())
 	var pass *handshake.Passthrough
 	if !errors.As(err, &pass) {
 		t.Fatalf("error %v", err)
@@ -113,7 +115,7 @@ func TestPassthroughHalfClose(t *testing.T) {
 			_, err := io.WriteString(client, text)
 			written <- err
 		}()
-		_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server)
+		_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now())
 		var pass *handshake.Passthrough
 		if !errors.As(err, &pass) {
 			t.Fatalf("error %v", err)
@@ -161,7 +163,7 @@ func TestPassthroughHalfClose(t *testing.T) {
 func TestPassthroughIsOwned(t *testing.T) {
 	h := newHandshaker(t, handshake.DefaultOptions())
 	const text = "GET /mine HTTP/1.1\r\nHost: a\r\n\r\n"
-	_, err := h.Do(newScript(text))
+	_, err := h.Do(newScript(text), time.Now())
 	for range 10 {
 		judge(t, h, newScript(strings.ReplaceAll(text, "mine", "thee")))
 	}

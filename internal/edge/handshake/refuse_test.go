@@ -173,6 +173,15 @@ func badRequests() []refusal {
 	} {
 		all = append(all, refusal{name: "body/" + name, reason: handshake.ReasonBody, head: good.add(fields...).String()})
 	}
+	for _, value := range []string{"", "x", "100-continue, x", "200-ok"} {
+		all = append(all,
+			refusal{name: "expect/" + value, reason: handshake.ReasonExpect, head: good.add("Expect: " + value).String()},
+			refusal{
+				name: "expect elsewhere/" + value, reason: handshake.ReasonExpect,
+				head: "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: " + value + "\r\n\r\n",
+			},
+		)
+	}
 	for _, method := range []string{"POST", "PUT", "HEAD", "OPTIONS", "DELETE", "get", "GETT", "G"} {
 		all = append(all, refusal{
 			name: "method/" + method, reason: handshake.ReasonMethod, head: good.request(method + " /ws HTTP/1.1").String(),
@@ -235,6 +244,7 @@ func singletons() []string {
 	return []string{
 		"Host: example.com", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + sampleKey,
 		"Origin: https://example.com", "Authorization: Bearer " + secret, "Content-Length: 0", "Transfer-Encoding: chunked",
+		"Expect: 100-continue",
 	}
 }
 
@@ -301,7 +311,7 @@ func statuses() map[handshake.Reason]int {
 	return map[handshake.Reason]int{
 		handshake.ReasonMalformed: 400, handshake.ReasonDuplicate: 400, handshake.ReasonHost: 400, handshake.ReasonBody: 400,
 		handshake.ReasonConnection: 400, handshake.ReasonKey: 400, handshake.ReasonSubprotocol: 400,
-		handshake.ReasonOrigin: 403, handshake.ReasonMethod: 405, handshake.ReasonTimeout: 408,
+		handshake.ReasonOrigin: 403, handshake.ReasonMethod: 405, handshake.ReasonTimeout: 408, handshake.ReasonExpect: 417,
 		handshake.ReasonUpgrade: 426, handshake.ReasonVersion: 426, handshake.ReasonRateLimited: 429,
 		handshake.ReasonTooLarge: 431, handshake.ReasonTooMany: 431, handshake.ReasonUnavailable: 503, handshake.ReasonHTTPVersion: 505,
 	}
@@ -406,7 +416,7 @@ func (r refusal) run(t *testing.T, connect pair, answer string) {
 	t.Helper()
 	client, server := connect(t)
 	p := send(client, method(r.head), r.head)
-	_, err := r.handshaker(t).Do(server)
+	_, err := r.handshaker(t).Do(server, time.Now())
 	server.Close()
 	if got := p.answer(); got != answer || p.err != nil {
 		t.Errorf("answer %q, %v, want %q", got, p.err, answer)

@@ -23,6 +23,7 @@ const (
 	ReasonOrigin      Reason = "origin"           // 403
 	ReasonMethod      Reason = "method"           // 405
 	ReasonTimeout     Reason = "timeout"          // 408: the head did not come in time
+	ReasonExpect      Reason = "expect"           // 417: Expect is not 100-continue
 	ReasonUpgrade     Reason = "no_upgrade"       // 426: not a WebSocket request
 	ReasonVersion     Reason = "version"          // 426: not version 13
 	ReasonRateLimited Reason = "rate_limited"     // 429: said by Admit
@@ -36,7 +37,7 @@ const (
 func reasons() []Reason {
 	return []Reason{
 		ReasonMalformed, ReasonDuplicate, ReasonHost, ReasonBody, ReasonConnection, ReasonKey,
-		ReasonSubprotocol, ReasonOrigin, ReasonMethod, ReasonTimeout, ReasonUpgrade, ReasonVersion,
+		ReasonSubprotocol, ReasonOrigin, ReasonMethod, ReasonTimeout, ReasonExpect, ReasonUpgrade, ReasonVersion,
 		ReasonRateLimited, ReasonTooLarge, ReasonTooMany, ReasonUnavailable, ReasonHTTPVersion,
 	}
 }

@@ -17,6 +17,7 @@ const (
 	fieldAuthorization
 	fieldContentLength
 	fieldTransferEncoding
+	fieldExpect
 	fieldKey
 	fieldVersion
 	singletons
@@ -99,13 +100,15 @@ func (r *request) parseField(line []byte) *Rejection {
 }
 
 // checkFraming refuses what leaves open whom a request is for or where it
-// ends.
+// ends, and what net/http would refuse only after it has waited for the body.
 func (r *request) checkFraming() *Rejection {
 	switch {
 	case r.minor == '1' && !r.seen[fieldHost]:
 		return reject(http.StatusBadRequest, ReasonHost, "Host is missing")
 	case r.seen[fieldContentLength] && r.seen[fieldTransferEncoding]:
 		return reject(http.StatusBadRequest, ReasonBody, "Content-Length and Transfer-Encoding exclude each other")
+	case r.seen[fieldExpect] && !equalFold(r.values[fieldExpect], "100-continue"):
+		return reject(http.StatusExpectationFailed, ReasonExpect, "Expect must be 100-continue")
 	default:
 		return nil
 	}
@@ -141,6 +144,8 @@ func singletonOf(name []byte) singleton {
 		return fieldContentLength
 	case "transfer-encoding":
 		return fieldTransferEncoding
+	case "expect":
+		return fieldExpect
 	case "sec-websocket-key":
 		return fieldKey
 	case "sec-websocket-version":

@@ -90,7 +90,7 @@ type verdict struct {
 // judge does a handshake over s.
 func judge(t testing.TB, h *handshake.Handshaker, s *script) verdict {
 	t.Helper()
-	up, err := h.Do(s)
+	up, err := h.Do(s, time.Now())
 	v := verdict{}
 	var (
 		rej  *handshake.Rejection

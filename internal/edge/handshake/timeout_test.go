@@ -59,7 +59,7 @@ func TestSlowHead(t *testing.T) {
 					resp.Body.Close()
 					status <- resp.StatusCode
 				}()
-				_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server)
+				_, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now())
 				if took := time.Since(start); took != timeout {
 					t.Errorf("took %v", took)
 				}
@@ -89,7 +89,7 @@ func TestFastEnough(t *testing.T) {
 			_, _ = io.WriteString(client, text[len(text)-1:])
 			_, _ = io.CopyN(io.Discard, client, int64(len(plain101)))
 		}()
-		if _, err := newHandshaker(t, handshake.DefaultOptions()).Do(server); err != nil {
+		if _, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now()); err != nil {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -126,7 +126,7 @@ func TestDeafPeers(t *testing.T) {
 					}
 				}()
 				start := time.Now()
-				up, err := newHandshaker(t, handshake.DefaultOptions()).Do(server)
+				up, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now())
 				if took := time.Since(start); took != c.want {
 					t.Errorf("took %v, want %v", took, c.want)
 				}
@@ -165,7 +165,7 @@ func TestTimeoutOption(t *testing.T) {
 		defer client.Close()
 		defer server.Close()
 		start := time.Now()
-		_, err := newHandshaker(t, handshake.Options{Timeout: time.Minute}).Do(server)
+		_, err := newHandshaker(t, handshake.Options{Timeout: time.Minute}).Do(server, time.Now())
 		if took := time.Since(start); took != time.Minute+handshake.LingerTimeout || endOf(nil, err) != refused {
 			t.Errorf("took %v: %v", took, err)
 		}
@@ -178,14 +178,14 @@ func TestBrokenSockets(t *testing.T) {
 	h := newHandshaker(t, handshake.DefaultOptions())
 	t.Run("peer goes at once", func(t *testing.T) {
 		s := newScript("")
-		if _, err := h.Do(s); !errors.Is(err, io.EOF) || endOf(nil, err) != broken || s.out.Len() > 0 {
+		if _, err := h.Do(s, time.Now()); !errors.Is(err, io.EOF) || endOf(nil, err) != broken || s.out.Len() > 0 {
 			t.Errorf("error %v, answer %q", err, &s.out)
 		}
 	})
 	t.Run("peer goes in the midst", func(t *testing.T) {
 		for n := range len(text) {
 			s := newScript(text[:n])
-			if _, err := h.Do(s); !errors.Is(err, io.EOF) || endOf(nil, err) != broken || s.out.Len() > 0 {
+			if _, err := h.Do(s, time.Now()); !errors.Is(err, io.EOF) || endOf(nil, err) != broken || s.out.Len() > 0 {
 				t.Fatalf("after %d bytes: error %v, answer %q", n, err, &s.out)
 			}
 		}
@@ -194,7 +194,7 @@ func TestBrokenSockets(t *testing.T) {
 		client, server := loopbackPair(t)
 		client.Close()
 		server.Close()
-		if up, err := h.Do(server); !errors.Is(err, net.ErrClosed) || endOf(up, err) != broken {
+		if up, err := h.Do(server, time.Now()); !errors.Is(err, net.ErrClosed) || endOf(up, err) != broken {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -204,7 +204,7 @@ func TestBrokenSockets(t *testing.T) {
 			defer client.Close()
 			done := make(chan error, 1)
 			go func() {
-				_, err := h.Do(server)
+				_, err := h.Do(server, time.Now())
 				done <- err
 			}()
 			if _, err := io.WriteString(client, text[:10]); err != nil {
@@ -241,7 +241,7 @@ func TestHalfClose(t *testing.T) {
 		"GET / HT":                          broken,
 	} {
 		s := &halfSocket{script: newScript(text)}
-		up, err := h.Do(s)
+		up, err := h.Do(s, time.Now())
 		if got := endOf(up, err); got != want {
 			t.Errorf("%q: %s", text, got)
 		}
@@ -296,7 +296,7 @@ func TestSocketFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &faultySocket{script: newScript(c.text), failAt: c.failAt, failWrite: c.failWrite}
-			up, err := newHandshaker(t, handshake.DefaultOptions()).Do(s)
+			up, err := newHandshaker(t, handshake.DefaultOptions()).Do(s, time.Now())
 			if got := endOf(up, err); got != c.want || c.want == broken && !errors.Is(err, errSocket) {
 				t.Errorf("%s: %v", got, err)
 			}

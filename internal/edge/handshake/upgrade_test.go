@@ -122,7 +122,7 @@ func TestPipelined(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(text+c.more, c.sizes...)
-			up, err := h.Do(s)
+			up, err := h.Do(s, time.Now())
 			if err != nil {
 				t.Fatalf("do: %v", err)
 			}
@@ -137,7 +137,7 @@ func TestPipelined(t *testing.T) {
 func TestPipelinedIsOwned(t *testing.T) {
 	h := newHandshaker(t, handshake.DefaultOptions())
 	head := upgradeHead().set("Authorization: Bearer first").String()
-	first, err := h.Do(newScript(head + "first"))
+	first, err := h.Do(newScript(head+"first"), time.Now())
 	if err != nil {
 		t.Fatalf("do: %v", err)
 	}
@@ -164,7 +164,7 @@ func TestUpgradeOverSockets(t *testing.T) {
 		done := make(chan outcome, 1)
 		h := newHandshaker(t, handshake.DefaultOptions())
 		go func() {
-			up, err := h.Do(server)
+			up, err := h.Do(server, time.Now())
 			done <- outcome{up, err}
 		}()
 		dialer := ws.Dialer{Protocols: []string{"pushd.jwt.abc", "pushd.plain"}}
@@ -204,7 +204,7 @@ func TestDeadlineIsOff(t *testing.T) {
 				defer client.Close()
 				defer server.Close()
 				p := send(client, "GET", text)
-				if up, err := newHandshaker(t, handshake.DefaultOptions()).Do(server); (up == nil) != (name == "passed") {
+				if up, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now()); (up == nil) != (name == "passed") {
 					t.Fatalf("do: %v, %v", up, err)
 				}
 				<-time.After(time.Hour)

@@ -51,7 +51,7 @@ type Epoll struct {
 	sockets []*epollSocket // by index; nil: free
 	gens    []uint32       // by index: counts its uses
 	free    []uint32
-	iovecs  [maxIovecs]unix.Iovec
+	iovecs  [MaxBuffers]unix.Iovec
 	record  []byte // what goes into the next TLS record
 }
 

@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxIovecs bounds the buffers of one writev; more are left for the next.
-const maxIovecs = 64
-
 // epollSocket is one descriptor of an Epoll. All but the goroutine's reads
 // happens with the driver's lock held.
 type epollSocket struct {
@@ -93,18 +90,18 @@ func (s *epollSocket) Write(bufs [][]byte) (int, error) {
 	default:
 		return 0, fmt.Errorf("write socket: %w", errno)
 	}
-	if n < want || len(bufs) > maxIovecs {
+	if n < want || len(bufs) > MaxBuffers {
 		s.blocked = true
 		s.rearm()
 	}
 	return n, nil
 }
 
-// writev writes bufs, at most maxIovecs of them, without telling Go's
+// writev writes bufs, at most MaxBuffers of them, without telling Go's
 // scheduler: the call can't block. want is what it was given.
 func (e *Epoll) writev(fd int, bufs [][]byte) (n, want int, errno syscall.Errno) {
 	vectors := e.iovecs[:0]
-	for _, b := range bufs[:min(len(bufs), maxIovecs)] {
+	for _, b := range bufs[:min(len(bufs), MaxBuffers)] {
 		if len(b) == 0 {
 			continue
 		}

@@ -2,6 +2,10 @@ package poll
 
 import "net"
 
+// MaxBuffers bounds the buffers that one Write can pass on at once; more are
+// taken, but a Write may end short after so many.
+const MaxBuffers = 64
+
 // Driver serves the sockets of one loop, whose lock it was made with.
 type Driver interface {
 	// Attach takes over nc, with the lock held. pipelined is what was already

@@ -28,7 +28,7 @@ func (c *swapConn) Read(p []byte) (int, error) {
 	if c.instead != nil {
 		return c.instead.Read(p)
 	}
-	return c.Conn.Read(p) //nolint:wrapcheck // As above.
+	return c.Conn.Read(p) //nolint:wrapcheck // For crypto/tls, which looks at it.
 }
 
 // Write implements net.Conn.
@@ -36,5 +36,5 @@ func (c *swapConn) Write(p []byte) (int, error) {
 	if c.instead != nil {
 		return c.instead.Write(p)
 	}
-	return c.Conn.Write(p) //nolint:wrapcheck // As above.
+	return c.Conn.Write(p) //nolint:wrapcheck // For crypto/tls, which looks at it.
 }

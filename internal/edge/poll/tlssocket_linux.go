@@ -14,7 +14,8 @@ const (
 	// recordBytes is what goes into one TLS record at most (RFC 8446 section
 	// 5.1); more frames than one are gathered for it.
 	recordBytes = 16 << 10
-	// maxUnsent bounds what is encrypted and refused by the kernel, in bytes.
+	// maxUnsent bounds what is encrypted and refused by the kernel, in bytes. Only
+	// the answers that a peer can make TLS itself give come near it.
 	maxUnsent = 256 << 10
 	// recordsAtOnce bounds what is read of one socket before others have their
 	// turn.
@@ -30,8 +31,10 @@ type tlsSocket struct {
 	conn *tls.Conn
 
 	// guarded by the driver's lock
-	// unsent is encrypted and refused by the kernel. Nothing more is encrypted
-	// while there is any, so it holds one record, or a few for a large buffer.
+	// unsent is encrypted and refused by the kernel. Write encrypts nothing more
+	// while there is any, so of messages it holds at most recordBytes and what
+	// encryption adds. What crypto/tls answers by itself comes behind, up to
+	// maxUnsent in all.
 	unsent []byte
 	// half says that the sending side ends when unsent is out.
 	half bool
