@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -242,6 +243,10 @@ func (r *reading) young(ctx context.Context) (bool, error) {
 	return r.q.After >= stream.CachedInfo().State.LastSeq, nil
 }
 
+// newest is an offset that none exceeds. Servers are not asked for it: for one
+// that they don't have they find nothing.
+const newest = math.MaxUint64
+
 // backward reads what is before After, newest first.
 func (r *reading) backward(ctx context.Context) error {
 	left, upTo, err := r.start(ctx)
@@ -273,13 +278,12 @@ func (r *reading) start(ctx context.Context) (left, upTo uint64, err error) {
 		return 0, 0, err
 	}
 	if r.q.After == 0 {
-		// More than any there is.
-		return left, 1<<63 - 1, nil
+		return left, newest, nil
 	}
 	// How many are not before After counts, too.
 	got, end, err := r.s.directGet(ctx, getRequest{Seq: r.q.After, NextFor: r.subject, Batch: 1}, 1)
 	if err != nil || end == nil || len(got) == 0 {
-		return left, r.q.After - 1, err
+		return left, newest, err
 	}
 	pending, ok := parseSequence(got[0].Header.Get(headerPending))
 	if !ok {
@@ -291,7 +295,10 @@ func (r *reading) start(ctx context.Context) (left, upTo uint64, err error) {
 // before returns the newest message up to upTo, nil if there is none. A server
 // that does not have what the leader promised is asked again.
 func (r *reading) before(ctx context.Context, upTo uint64) (*nats.Msg, error) {
-	request := getRequest{MultiLast: []string{r.subject}, UpTo: upTo}
+	request := getRequest{MultiLast: []string{r.subject}}
+	if upTo != newest {
+		request.UpTo = upTo
+	}
 	for _, pause := range append(staleWaits(), 0) {
 		got, end, err := r.s.directGet(ctx, request, 1)
 		if err != nil {

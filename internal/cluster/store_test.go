@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/cluster"
@@ -79,6 +80,20 @@ func onEachStore(t *testing.T, test func(t *testing.T, nodes []*node)) {
 	t.Helper()
 	t.Run("lone", func(t *testing.T) { test(t, []*node{startStore(t, t.TempDir())}) })
 	t.Run("external", func(t *testing.T) { test(t, startStoring(t, startJetStream(t, server.Options{}), 2)) })
+}
+
+// streamOf looks at a stream from outside.
+func streamOf(t *testing.T, srv *server.Server, name string) jetstream.Stream {
+	t.Helper()
+	js, err := jetstream.New(tap(t, srv.ClientURL()))
+	if err != nil {
+		t.Fatalf("jetstream: %v", err)
+	}
+	s, err := js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatalf("stream %s: %v", name, err)
+	}
+	return s
 }
 
 // store publishes what is to be stored, and returns its offset.
