@@ -27,7 +27,8 @@ const (
 	reconnectMost  = 5 * time.Second
 )
 
-// conn is the one connection to NATS. All subscriptions end in one channel.
+// conn is the connection to NATS for what is live. All subscriptions end in one
+// channel.
 type conn struct {
 	// Set once.
 	nc      *nats.Conn
@@ -55,18 +56,7 @@ func dial(o Options, srv *embedded, ev connEvents, m *metrics, log *slog.Logger)
 		metrics: m,
 		slow:    make(map[*nats.Subscription]int),
 	}
-	opts := []nats.Option{
-		nats.Name("pushd " + o.NodeName),
-		// No hidden replay: while the connection is away nothing is kept.
-		nats.ReconnectBufSize(-1),
-		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(reconnectDelay),
-		nats.Timeout(dialTimeout),
-		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(2),
-		nats.FlusherTimeout(o.PublishTimeout),
-		nats.ReconnectOnFlusherError(),
+	nc, err := connect(o, srv, "pushd "+o.NodeName,
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			ev.down()
 			if err != nil {
@@ -80,7 +70,30 @@ func dial(o Options, srv *embedded, ev connEvents, m *metrics, log *slog.Logger)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { c.failed(sub, err, log) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+	)
+	if err != nil {
+		return nil, err
 	}
+	c.nc = nc
+	return c, nil
+}
+
+// connect makes a connection of this node: to srv, or to o.NATSURL if srv is
+// nil. handlers are told what happens to it.
+func connect(o Options, srv *embedded, name string, handlers ...nats.Option) (*nats.Conn, error) {
+	opts := append([]nats.Option{
+		nats.Name(name),
+		// No hidden replay: while the connection is away nothing is kept.
+		nats.ReconnectBufSize(-1),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomReconnectDelay(reconnectDelay),
+		nats.Timeout(dialTimeout),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(o.PublishTimeout),
+		nats.ReconnectOnFlusherError(),
+	}, handlers...)
 	where := o.NATSURL
 	if srv != nil {
 		opts = append(opts, srv.clientOptions()...)
@@ -90,8 +103,7 @@ func dial(o Options, srv *embedded, ev connEvents, m *metrics, log *slog.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", hostsOf(o.NATSURL), err)
 	}
-	c.nc = nc
-	return c, nil
+	return nc, nil
 }
 
 // payloadLimit returns how large a payload may be so that its envelope fits
@@ -183,15 +195,20 @@ func (c *conn) failed(sub *nats.Subscription, err error, log *slog.Logger) {
 	log.Warn("nats client error", "error", err)
 }
 
-// countDropped counts what the NATS client dropped because c.in was full.
-func (c *conn) countDropped() {
+// countDropped counts what the NATS client dropped because c.in was full, and
+// reports whether that was anything.
+func (c *conn) countDropped() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	dropped := false
 	for sub := range c.slow {
-		if !c.countLocked(sub) {
+		if c.countLocked(sub) {
+			dropped = true
+		} else {
 			delete(c.slow, sub)
 		}
 	}
+	return dropped
 }
 
 // countLocked counts what sub dropped since the last time, and reports whether

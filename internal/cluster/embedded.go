@@ -89,6 +89,9 @@ func serverOptions(o Options) (*server.Options, error) {
 		MaxPayload:             int32(o.MaxPayload + envelopeRoom), //nolint:gosec // Validate bounds it.
 	}
 	if !o.mesh() {
+		if h := o.History; h != nil && h.StoreDir != "" {
+			so.JetStream, so.StoreDir, so.SyncAlways = true, h.StoreDir, h.Sync
+		}
 		return so, nil
 	}
 	host, port, err := splitListenAddr(o.ListenAddr)

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
@@ -36,15 +37,15 @@ type identity struct {
 	started     time.Time
 }
 
-// sealEnvelope writes m. The deadline has been set by the caller.
-func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
+// sealEnvelope writes m, with the deadline that the caller has set. print is the
+// fingerprint of what has a key, nil otherwise: the key itself stays here.
+func sealEnvelope(m *message.Message, from identity, print []byte) ([]byte, error) {
 	e := &clusterv1.Envelope{
 		Version:           envelopeVersion,
 		Id:                m.ID[:],
 		OriginNode:        from.node,
 		OriginIncarnation: from.incarnation,
 		AcceptedAt:        m.AcceptedAt.UnixMilli(),
-		Deadline:          m.Deadline.UnixMilli(),
 		Kind:              wireKind(m.Target.Kind()),
 		TenantId:          m.Target.Tenant().String(),
 		UserId:            m.Target.User().String(),
@@ -53,6 +54,11 @@ func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
 		ReportTo:          m.ReportTo,
 		Traceparent:       m.TraceParent,
 		Payload:           m.Payload,
+		FromClient:        m.FromClient,
+		Fingerprint:       print,
+	}
+	if !m.Deadline.IsZero() {
+		e.Deadline = m.Deadline.UnixMilli()
 	}
 	if !m.Exclude.IsZero() {
 		e.ExcludeConnection = m.Exclude[:]
@@ -62,6 +68,24 @@ func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
 		return nil, fmt.Errorf("marshal envelope: %w", err)
 	}
 	return data, nil
+}
+
+// openMessage reads what NATS brought. A copy of a stored message gets its
+// position in epoch from the headers of the stream; an empty epoch says that
+// this node knows no history, and that the position means nothing to it.
+func openMessage(msg *nats.Msg, epoch string, now time.Time) (*message.Message, error) {
+	offset, previous, ok := copyPosition(msg)
+	if !ok {
+		return nil, errForeign
+	}
+	m, err := openEnvelope(msg.Subject, msg.Data, now)
+	if err != nil {
+		return nil, err
+	}
+	if offset != 0 && epoch != "" {
+		m.Position, m.Previous = message.Position{Epoch: epoch, Offset: offset}, previous
+	}
+	return m, nil
 }
 
 // openEnvelope reads what came on subject. The target is parsed anew and must
@@ -91,6 +115,7 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		ReportTo:         e.GetReportTo(),
 		TraceParent:      e.GetTraceparent(),
 		Payload:          e.GetPayload(),
+		FromClient:       e.GetFromClient(),
 	}
 	if e.GetDeadline() != 0 {
 		m.Deadline = time.UnixMilli(e.GetDeadline())

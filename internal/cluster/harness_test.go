@@ -30,7 +30,9 @@ type sink struct {
 	got   []*message.Message
 	more  chan struct{} // closed and replaced with each delivery
 	local stats.Local
-	block chan struct{} // non-nil: Deliver waits until it is closed
+	// doubts holds what Doubt was called for.
+	doubts []address.Target
+	block  chan struct{} // non-nil: Deliver waits until it is closed
 }
 
 func newSink() *sink { return &sink{more: make(chan struct{})} }
@@ -48,7 +50,24 @@ func (s *sink) Deliver(m *message.Message) {
 
 func (s *sink) Totals() stats.Totals { return s.local.Totals }
 
-func (s *sink) Doubt(address.Target) {}
+func (s *sink) Doubt(t address.Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubts = append(s.doubts, t)
+}
+
+// doubted counts how often t was doubted.
+func (s *sink) doubted(t address.Target) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, d := range s.doubts {
+		if d == t {
+			n++
+		}
+	}
+	return n
+}
 
 func (s *sink) Local(stats.Query) stats.Local { return s.local }
 

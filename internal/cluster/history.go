@@ -12,7 +12,15 @@ import (
 // returns an error. It never blocks, and done must not block either: it is
 // called by a goroutine that serves others too.
 func (r *Router) Submit(m *message.Message, done func(message.Accepted, error)) error {
-	if err := r.Enqueue(m); err != nil {
+	stream, stored, err := r.history.takes(m)
+	if err != nil {
+		return err
+	}
+	if stream {
+		_, err := r.history.submit(m, stored, done)
+		return err
+	}
+	if err := r.pub.enqueue(m); err != nil {
 		return err
 	}
 	done(message.Accepted{ID: m.ID}, nil)
@@ -20,17 +28,27 @@ func (r *Router) Submit(m *message.Message, done func(message.Accepted, error)) 
 }
 
 // Keeps reports whether messages for t are stored, unless their publisher says
-// otherwise: a rule says so, and there is a history.
-func (r *Router) Keeps(address.Target) bool { return false }
+// otherwise: a rule says so, and there is a history. It stays so while the
+// history is away.
+func (r *Router) Keeps(t address.Target) bool { return r.history.keeps(t) }
 
 // Last returns, for each of targets, the offset of its newest stored message
-// or, where there is none, an offset that all later ones exceed. It asks the
-// leader, so everything that was stored before the call is in the answer.
-func (r *Router) Last(context.Context, []address.Target) (epoch string, offsets []uint64, err error) {
-	return "", nil, message.ErrNotStored
+// or, where there is none, an offset that all later ones exceed. Everything that
+// was stored before the call is in the answer. It fails with
+// message.ErrNotStored where there is no history, and with
+// message.ErrUnavailable while that is away.
+func (r *Router) Last(ctx context.Context, targets []address.Target) (epoch string, offsets []uint64, err error) {
+	if r.history == nil {
+		return "", nil, message.ErrNotStored
+	}
+	return r.history.last(ctx, targets)
 }
 
-// Read returns stored messages of t.
-func (r *Router) Read(context.Context, address.Target, history.Query) (*history.Page, error) {
-	return nil, message.ErrNotStored
+// Read returns stored messages of t. Where a rule is for t, no more than it
+// keeps. It fails like Last.
+func (r *Router) Read(ctx context.Context, t address.Target, q history.Query) (*history.Page, error) {
+	if r.history == nil {
+		return nil, message.ErrNotStored
+	}
+	return r.history.read(ctx, t, q)
 }

@@ -19,6 +19,7 @@ const laneBytes = 64 << 20
 type lanes struct {
 	sink    Sink
 	metrics *metrics
+	history *store // nil: none
 	now     func() time.Time
 	lanes   []*lane
 	wg      sync.WaitGroup
@@ -29,8 +30,8 @@ type lane struct {
 	bytes atomic.Int64
 }
 
-func newLanes(o Options, sink Sink, m *metrics) *lanes {
-	l := &lanes{sink: sink, metrics: m, now: time.Now, lanes: make([]*lane, o.Lanes)}
+func newLanes(o Options, sink Sink, history *store, m *metrics) *lanes {
+	l := &lanes{sink: sink, metrics: m, history: history, now: time.Now, lanes: make([]*lane, o.Lanes)}
 	for n := range l.lanes {
 		l.lanes[n] = &lane{queue: make(chan *nats.Msg, o.LaneDepth)}
 	}
@@ -50,7 +51,7 @@ func (l *lanes) put(kind address.Kind, msg *nats.Msg) {
 	ln := l.lanes[xxhash.Sum64String(msg.Subject)%uint64(len(l.lanes))]
 	size := int64(len(msg.Data))
 	if queued := ln.bytes.Load(); queued > 0 && queued+size > laneBytes {
-		l.metrics.drop(dropLaneFull)
+		l.dropped(msg)
 		return
 	}
 	ln.bytes.Add(size)
@@ -58,7 +59,15 @@ func (l *lanes) put(kind address.Kind, msg *nats.Msg) {
 	case ln.queue <- msg:
 	default:
 		ln.bytes.Add(-size)
-		l.metrics.drop(dropLaneFull)
+		l.dropped(msg)
+	}
+}
+
+// dropped counts msg. What was stored is not lost yet: the sink can read it.
+func (l *lanes) dropped(msg *nats.Msg) {
+	l.metrics.drop(dropLaneFull)
+	if t, ok := parseCopySubject(msg.Subject); ok {
+		l.sink.Doubt(t)
 	}
 }
 
@@ -73,11 +82,12 @@ func (l *lanes) close() {
 func (l *lanes) run(ln *lane) {
 	for msg := range ln.queue {
 		ln.bytes.Add(-int64(len(msg.Data)))
-		m, err := openEnvelope(msg.Subject, msg.Data, l.now())
+		m, err := openMessage(msg, l.history.epochID(), l.now())
 		if err != nil {
 			l.metrics.drop(dropReason(err))
 			continue
 		}
+		l.history.noteCopy(m.Position)
 		l.sink.Deliver(m)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
+	"github.com/aegisx/pushd/internal/address"
 )
 
 const (
@@ -74,7 +75,9 @@ func (r *Router) hello(ctx context.Context) error {
 // watchDrops counts what the NATS client drops, which it does not tell.
 func (r *Router) watchDrops(ctx context.Context) {
 	for wait(ctx, r.opts.HeartbeatInterval) {
-		r.conn.countDropped()
+		if r.conn.countDropped() {
+			r.talk.sink.Doubt(address.Target{})
+		}
 	}
 }
 
@@ -97,6 +100,7 @@ func (r *Router) close(ctx context.Context) error {
 		r.conn.nc.Close()
 	})
 	r.pub.close()
+	r.history.close(ctx)
 	r.gather.close()
 	joined := r.stopBeats != nil
 	if joined {

@@ -52,6 +52,8 @@ type Options struct {
 	PublishTimeout time.Duration
 	// HeartbeatInterval must be the same on all nodes. Default 1 s.
 	HeartbeatInterval time.Duration
+	// History says how messages are stored; nil: not at all.
+	History *HistoryOptions
 	// Logger may be nil.
 	Logger *slog.Logger
 	// Registerer may be nil: metrics are counted but not registered.
@@ -87,6 +89,11 @@ func (o Options) Validate() error {
 	}
 	if o.PublishTimeout <= 0 || o.HeartbeatInterval <= 0 {
 		return errors.New("publish timeout and heartbeat interval must be positive")
+	}
+	if o.History != nil {
+		if err := o.History.Validate(); err != nil {
+			return err
+		}
 	}
 	if o.NATSURL != "" {
 		return o.validateExternal()

@@ -122,7 +122,7 @@ func (p *publisher) seal(m *message.Message) (*outgoing, error) {
 	if dated.Deadline.IsZero() {
 		dated.Deadline = dated.AcceptedAt.Add(p.timeout + lateness)
 	}
-	data, err := sealEnvelope(&dated, p.self)
+	data, err := sealEnvelope(&dated, p.self, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,7 @@ type Router struct {
 	interest *interest
 	pub      *publisher
 	lanes    *lanes
+	history  *store // nil: none
 	talk     *talk
 	gather   *gatherer
 	metrics  *metrics
@@ -76,7 +77,7 @@ func Start(ctx context.Context, o Options, s Sink) (*Router, error) {
 		}
 		r.srv = srv
 	}
-	if err := r.connect(); err != nil {
+	if err := r.connect(s); err != nil {
 		r.stopServer()
 		return nil, err
 	}
@@ -88,6 +89,7 @@ func Start(ctx context.Context, o Options, s Sink) (*Router, error) {
 		defer cancel()
 		return nil, errors.Join(err, r.Close(ctx))
 	}
+	r.history.awaitUp(ctx)
 	return r, nil
 }
 
@@ -110,23 +112,28 @@ func newRouter(o Options) *Router {
 	}
 }
 
-// connect dials NATS. Events are passed on to interest, which does not exist
-// before there is a connection.
-func (r *Router) connect() error {
+// connect dials NATS, twice if there is a history. Events are passed on to what
+// does not exist before there is a connection.
+func (r *Router) connect(s Sink) error {
 	built := make(chan struct{})
-	var events *interest
 	c, err := dial(r.opts, r.srv, connEvents{
-		down: func() { <-built; events.linkDown() },
-		up:   func() { <-built; events.linkUp() },
+		down: func() { <-built; r.interest.linkDown() },
+		up: func() {
+			<-built
+			r.interest.linkUp()
+			r.history.reconnected()
+		},
 	}, r.metrics, r.log)
 	if err != nil {
 		return err
 	}
 	r.conn = c
 	r.interest = newInterest(c, r.opts, r.metrics, r.log)
-	events = r.interest
-	close(built)
 	r.opts.MaxPayload, err = c.payloadLimit(r.opts.MaxPayload, r.log)
+	if err == nil && r.opts.History != nil {
+		r.history, err = openStore(r.opts, r.srv, r.self, s, r.metrics, r.log)
+	}
+	close(built)
 	if err != nil {
 		c.close()
 	}
@@ -136,7 +143,7 @@ func (r *Router) connect() error {
 func (r *Router) build(s Sink, roster *roster) {
 	live := &r.interest.live
 	r.pub = newPublisher(r.conn, r.opts, r.self, live, r.metrics)
-	r.lanes = newLanes(r.opts, s, r.metrics)
+	r.lanes = newLanes(r.opts, s, r.history, r.metrics)
 	r.gather = &gatherer{
 		self: r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
 		calls:   make(map[uint64]chan report),
@@ -145,7 +152,7 @@ func (r *Router) build(s Sink, roster *roster) {
 	r.talk = &talk{
 		self: r.self, out: r.conn, sink: s, roster: roster, gather: r.gather,
 		every: r.opts.HeartbeatInterval, most: r.opts.MaxPayload, live: live,
-		log: r.log, metrics: r.metrics,
+		log: r.log, metrics: r.metrics, history: r.history,
 		in:      make(chan *nats.Msg, controlDepth),
 		queries: make(chan query, queryDepth),
 		soon:    make(chan struct{}, 1),
@@ -162,21 +169,40 @@ func (r *Router) run() {
 	r.publishing.Go(r.pub.runWriter)
 	r.publishing.Go(r.pub.runFlusher)
 	r.lanes.start()
+	r.history.run()
 	rd := &reader{in: r.conn.in, lanes: r.lanes, control: r.talk.in, metrics: r.metrics}
 	r.receiving.Go(func() { rd.run(r.stopReader) })
 	r.receiving.Go(r.talk.runControl)
 	r.receiving.Go(r.talk.runAnswers)
 }
 
-// Enqueue hands m to the publisher and does not wait for NATS. It never blocks:
-// when the bounded queue is full it fails with message.ErrOverloaded, when NATS
-// is away with message.ErrUnavailable.
-func (r *Router) Enqueue(m *message.Message) error { return r.pub.enqueue(m) }
+// Enqueue hands m over and does not wait for NATS. It never blocks: when the
+// bounded queue is full it fails with message.ErrOverloaded, when NATS is away
+// with message.ErrUnavailable, and like Publish where m can't be stored. What
+// fails later is counted.
+func (r *Router) Enqueue(m *message.Message) error {
+	return r.Submit(m, func(_ message.Accepted, err error) {
+		if err != nil {
+			r.metrics.drop(dropUnavailable)
+		}
+	})
+}
 
-// Publish hands m to NATS and returns when NATS has it. It fails with
-// message.ErrUnavailable at once when NATS is away, and after PublishTimeout
-// when NATS does not answer; then the message may have been delivered.
+// Publish hands m to NATS and returns when NATS has it or, if m is to be stored,
+// when it is stored. It fails with message.ErrUnavailable at once when NATS or the
+// history is known to be away, and after PublishTimeout when there is no answer;
+// then the message may have been delivered. With a key it is safe to publish it
+// again. It fails with message.ErrHistoryFull, message.ErrKeyConflict, and with
+// message.ErrNotStored for what shall be stored or has a key where there is no
+// history.
 func (r *Router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
+	stream, stored, err := r.history.takes(m)
+	if err != nil {
+		return message.Accepted{}, err
+	}
+	if stream {
+		return r.history.publish(ctx, m, stored)
+	}
 	if err := r.pub.publish(ctx, m); err != nil {
 		return message.Accepted{}, err
 	}

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -12,18 +14,28 @@ import (
 // Subjects, version 1. Nothing else in pushd builds or reads one.
 //
 //	pd1.e.<tenant>.<sh>.<id>   messages to a user or a channel, not stored
-//	pd1.*.<tenant>.<sh>.<id>   interest in them, whatever the kind
+//	pd1.c.<tenant>.<sh>.<id>   copies of stored ones; only the stream makes them
+//	pd1.*.<tenant>.<sh>.<id>   interest in both
 //	pd1.t.<tenant>             messages to a tenant
 //	pd1.a                      messages to all
 //	pd1.hb.<node>              heartbeats
 //	pd1.q.<op>                 questions to every node
 //	pd1.r.<node>.<id>          answers to a node
+//	pd1.ep.history             the epoch's record has changed; a copy of it
+//
+// Only streams subscribe these:
+//
+//	pdh1.<tenant>.<sh>.<id>    messages to store; copied to pd1.c.…
+//	pdk1.<kind>.…              messages with a key, not stored for clients;
+//	                           copied to pd1.<kind>.…
+//	pde1.history               the epoch's record
 //
 // <tenant> and <id> are address.Target's tokens; a user's <id> is two tokens.
 // <sh> is a number of two digits that streams can later own ranges of.
 const (
 	subjectRoot   = "pd1."
 	prefixLive    = subjectRoot + "e."
+	prefixCopy    = subjectRoot + "c."
 	prefixAnyKind = subjectRoot + "*."
 	prefixTenant  = subjectRoot + "t."
 	subjectAll    = subjectRoot + "a"
@@ -38,6 +50,11 @@ const (
 	subjectStats        = prefixQuery + "stats"
 	subjectConfirm      = prefixQuery + "confirm"
 
+	prefixStore        = "pdh1."
+	prefixKeyed        = "pdk1."
+	subjectEpoch       = "pde1.history"
+	subjectEpochCopied = subjectRoot + "ep.history"
+
 	shards = 64
 )
 
@@ -49,7 +66,82 @@ func publishSubject(t address.Target) string { return targetSubject(prefixLive, 
 func interestSubject(t address.Target) string { return targetSubject(prefixAnyKind, t) }
 
 // wideSubjects returns what to subscribe to receive every message.
-func wideSubjects() []string { return []string{prefixLive + ">", prefixTenant + ">", subjectAll} }
+func wideSubjects() []string {
+	return []string{prefixLive + ">", prefixCopy + ">", prefixTenant + ">", subjectAll}
+}
+
+// storeSubject returns where a message for t goes to be stored; empty for what
+// is no user and no channel.
+func storeSubject(t address.Target) string {
+	if k := t.Kind(); k != address.KindUser && k != address.KindChannel {
+		return ""
+	}
+	return prefixStore + targetTokens(t)
+}
+
+// keyedSubject returns where a message for t goes that has a key and is not
+// stored; empty for the zero Target.
+func keyedSubject(t address.Target) string {
+	rest, ok := strings.CutPrefix(publishSubject(t), subjectRoot)
+	if !ok {
+		return ""
+	}
+	return prefixKeyed + rest
+}
+
+// sourceOf returns the stream, and the subject in it, that a message on subject
+// is a copy of, if it is one. Only the history makes copies to pd1.c.
+func sourceOf(subject string) (stream, source string) {
+	if rest, ok := strings.CutPrefix(subject, prefixCopy); ok {
+		return streamHistory, prefixStore + rest
+	}
+	return streamKeys, prefixKeyed + strings.TrimPrefix(subject, subjectRoot)
+}
+
+// isCopy reports whether subject carries copies of stored messages.
+func isCopy(subject string) bool { return strings.HasPrefix(subject, prefixCopy) }
+
+// parseCopySubject returns whom the stored message is for that is copied to
+// subject.
+func parseCopySubject(subject string) (address.Target, bool) {
+	rest, ok := strings.CutPrefix(subject, prefixCopy)
+	if !ok {
+		return address.Target{}, false
+	}
+	tenantToken, rest, _ := strings.Cut(rest, ".")
+	_, id, _ := strings.Cut(rest, ".")
+	userToken, isUser := strings.CutPrefix(id, "+u.")
+	tenant, public := "", tenantToken == "+public"
+	if !public {
+		if tenant, ok = address.DecodeToken(tenantToken); !ok {
+			return address.Target{}, false
+		}
+	}
+	name, ok := address.DecodeToken(strings.TrimPrefix(id, "+u."))
+	if !ok || isUser && userToken == "" {
+		return address.Target{}, false
+	}
+	var t address.Target
+	var err error
+	if isUser {
+		t, err = wireUser(tenant, name)
+	} else {
+		t, err = wireChannel(tenant, name)
+	}
+	return t, err == nil && subject == prefixCopy+targetTokens(t)
+}
+
+// messageKeyID names a key for the streams: what has the same one within two
+// minutes is a duplicate. It belongs to the tenant of t. Everybody has a scope
+// of its own, which no tenant's token can be.
+func messageKeyID(t address.Target, key string) string {
+	scope := t.TenantToken()
+	if scope == "" {
+		scope = "+all"
+	}
+	sum := sha256.Sum256([]byte(key))
+	return scope + "." + hex.EncodeToString(sum[:16])
+}
 
 func targetSubject(prefix string, t address.Target) string {
 	switch t.Kind() {
@@ -77,8 +169,7 @@ func shardToken(tenant, id string) string {
 	return string([]byte{'0' + byte(h/10), '0' + byte(h%10)})
 }
 
-// carries reports whether a message for t may come on subject. The kind of a
-// live subject is left open: stored messages will come on another one.
+// carries reports whether a message for t may come on subject.
 func carries(subject string, t address.Target) bool {
 	switch t.Kind() {
 	case address.KindUser, address.KindChannel:
@@ -87,7 +178,7 @@ func carries(subject string, t address.Target) bool {
 			return false
 		}
 		kind, tokens, ok := strings.Cut(rest, ".")
-		return ok && kind == "e" && tokens == targetTokens(t)
+		return ok && (kind == "e" || kind == "c") && tokens == targetTokens(t)
 	default:
 		return !t.IsZero() && subject == publishSubject(t)
 	}
@@ -102,7 +193,7 @@ func subjectKind(subject string) address.Kind {
 	}
 	kind, tokens, _ := strings.Cut(rest, ".")
 	switch kind {
-	case "e":
+	case "e", "c":
 		if strings.Contains(tokens, ".+u.") {
 			return address.KindUser
 		}

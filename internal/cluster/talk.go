@@ -35,6 +35,7 @@ type talk struct {
 	every   time.Duration
 	most    int // bytes of an answer
 	live    *atomic.Bool
+	history *store // nil: none
 	log     *slog.Logger
 	metrics *metrics
 	in      chan *nats.Msg // closed by the reader
@@ -71,6 +72,9 @@ func (t *talk) handle(msg *nats.Msg) bool {
 		var hb clusterv1.Heartbeat
 		if proto.Unmarshal(msg.Data, &hb) != nil || msg.Subject != heartbeatSubject(hb.GetNode()) {
 			return false
+		}
+		if hb.GetNode() != t.self.node {
+			t.history.hear(&hb)
 		}
 		return t.roster.hear(&hb)
 	case strings.HasPrefix(msg.Subject, prefixReply):
@@ -168,7 +172,9 @@ func (t *talk) beat(state clusterv1.State) {
 	if !t.live.Load() {
 		return
 	}
-	data, err := proto.Marshal(t.self.beat(state, t.sink.Totals()))
+	hb := t.self.beat(state, t.sink.Totals())
+	t.history.mark(hb)
+	data, err := proto.Marshal(hb)
 	if err == nil {
 		err = t.out.publish(heartbeatSubject(t.self.node), data)
 	}

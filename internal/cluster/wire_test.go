@@ -98,7 +98,7 @@ func FuzzEnvelope(f *testing.F) {
 		ID: message.NewID(), Target: mustTarget(f, address.KindUser, "acme", "ann"), NotificationType: "order",
 		AcceptedAt: time.Now(), Deadline: time.Now().Add(time.Hour), Payload: []byte("{}"),
 	}
-	data, err := sealEnvelope(m, identity{node: "n1", incarnation: 1})
+	data, err := sealEnvelope(m, identity{node: "n1", incarnation: 1}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func FuzzEnvelope(f *testing.F) {
 		if publishSubject(m.Target) != subject {
 			t.Fatalf("%q carried a message for %q", subject, publishSubject(m.Target))
 		}
-		again, err := sealEnvelope(m, identity{node: "n1"})
+		again, err := sealEnvelope(m, identity{node: "n1"}, nil)
 		if err != nil {
 			t.Fatalf("seal: %v", err)
 		}

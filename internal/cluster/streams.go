@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/aegisx/pushd/internal/history"
+)
+
+// The streams.
+const (
+	streamHistory = "PD1H" // what is stored for clients
+	streamKeys    = "PD1K" // what has a key and is not stored for clients
+	streamEpoch   = "PD1E" // the record of the epoch
+)
+
+const (
+	// keyWindow is for how long a key is known.
+	keyWindow = 2 * time.Minute
+	// epochBytes bounds the stream of one small record.
+	epochBytes = 64 << 10
+	// keysShare is the part of the room, one of so many, that keys get.
+	keysShare = 8
+)
+
+// HistoryOptions says how messages are stored.
+type HistoryOptions struct {
+	// Rules say what is stored, how much of it and for how long. They should be
+	// the same on all nodes.
+	Rules history.Rules
+	// MaxBytes bounds what all streams take together. 0: what JetStream allows.
+	// When it is reached, the oldest messages go, whosever they are.
+	MaxBytes int64
+	// Replicas is on how many servers of a cluster a message is stored. 0: 1.
+	Replicas int
+	// StoreDir is where the embedded server keeps its files.
+	StoreDir string
+	// Node says that this node of a mesh holds a part of the history.
+	Node bool
+	// Sync makes the embedded server sync every write to the disk before it is
+	// acknowledged.
+	Sync bool
+}
+
+// Validate checks o.
+func (o *HistoryOptions) Validate() error {
+	if o.MaxBytes != 0 && o.MaxBytes < 1<<20 {
+		return fmt.Errorf("the history's room of %d bytes is under 1 MiB", o.MaxBytes)
+	}
+	if o.Replicas < 0 || o.Replicas > 5 {
+		return fmt.Errorf("%d replicas of the history: must be 0 to 5", o.Replicas)
+	}
+	return nil
+}
+
+// most is the largest of the rules; it serves for what no rule is for, too.
+func (o *HistoryOptions) most() history.Limit {
+	if most := o.Rules.Largest(); !most.IsZero() {
+		return most
+	}
+	return history.DefaultLimit()
+}
+
+// streamConfigs returns how the streams must be.
+func streamConfigs(o *HistoryOptions) (stored, keys, epoch jetstream.StreamConfig) {
+	base := jetstream.StreamConfig{
+		Retention:         jetstream.LimitsPolicy,
+		Storage:           jetstream.FileStorage,
+		Replicas:          max(o.Replicas, 1),
+		Duplicates:        keyWindow,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: -1,
+	}
+	most := o.most()
+	stored = base
+	stored.Name, stored.Subjects = streamHistory, []string{prefixStore + ">"}
+	stored.RePublish = &jetstream.RePublish{Source: prefixStore + ">", Destination: prefixCopy + ">"}
+	stored.MaxMsgsPerSubject = int64(most.Messages)
+	stored.MaxAge = max(most.Age, keyWindow)
+	stored.Discard = jetstream.DiscardOld
+	stored.AllowDirect, stored.AllowMsgTTL = true, true
+
+	keys = base
+	keys.Name, keys.Subjects = streamKeys, []string{prefixKeyed + ">"}
+	keys.RePublish = &jetstream.RePublish{Source: prefixKeyed + ">", Destination: subjectRoot + ">"}
+	keys.MaxAge = keyWindow
+	// What is gone can't be compared: rather refuse than forget a key early.
+	keys.Discard = jetstream.DiscardNew
+
+	epoch = base
+	epoch.Name, epoch.Subjects = streamEpoch, []string{subjectEpoch}
+	epoch.RePublish = &jetstream.RePublish{Source: subjectEpoch, Destination: subjectEpochCopied}
+	epoch.MaxMsgsPerSubject = 1
+	epoch.MaxBytes = epochBytes
+	if o.MaxBytes > 0 {
+		keys.MaxBytes = o.MaxBytes / keysShare
+		stored.MaxBytes = o.MaxBytes - keys.MaxBytes - epochBytes
+	}
+	return stored, keys, epoch
+}
+
+// ensureStream makes the stream be as want says, and returns how it is.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	s, err := js.Stream(ctx, want.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		s, err = js.CreateStream(ctx, want)
+	case err == nil && !sameStream(s.CachedInfo().Config, want):
+		s, err = js.UpdateStream(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	return s.CachedInfo(), nil
+}
+
+// sameStream compares what pushd sets.
+func sameStream(have, want jetstream.StreamConfig) bool {
+	return have.RePublish != nil && *have.RePublish == *want.RePublish &&
+		len(have.Subjects) == 1 && have.Subjects[0] == want.Subjects[0] &&
+		have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.MaxBytes == want.MaxBytes &&
+		have.MaxAge == want.MaxAge && have.Duplicates == want.Duplicates && have.Discard == want.Discard &&
+		have.Replicas == want.Replicas && have.AllowDirect == want.AllowDirect && have.AllowMsgTTL == want.AllowMsgTTL
+}
