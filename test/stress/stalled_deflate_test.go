@@ -16,19 +16,19 @@ const (
 	offerDeflate = "Sec-WebSocket-Extensions: permessage-deflate"
 	// blockSize is how much of a compressible filler is random, in bytes: within
 	// the window of DEFLATE, so that the rest of it costs next to nothing.
-	blockSize = 8 << 10
+	blockSize = 16 << 10
 )
 
 // TestStalledClientsDeflate is TestStalledClients with clients that have all
-// negotiated permessage-deflate. Their messages shrink to a fifteenth: a queue
-// that counted what goes on the wire would hold sixteen times its bound.
+// negotiated permessage-deflate. Their messages shrink to a seventh: a queue
+// that counted what goes on the wire would hold eight times its bound.
 func TestStalledClientsDeflate(t *testing.T) {
 	ctx := bounded(t, inLong(5*time.Minute, patience))
 	s := newStalls(ctx, t, inLong(10, 4))
 	s.load = deflating{s.load}
 	s.filler = compressible
 	s.header = []string{offerDeflate}
-	s.narrow = 4 << 10 // else small messages fit into it for long
+	s.pace = time.Millisecond // many fit into the kernel's buffers
 	for range inLong(5, 1) {
 		s.stalled(ctx, t, s.traffic())
 	}
@@ -39,7 +39,7 @@ func TestStalledClientsDeflate(t *testing.T) {
 }
 
 // compressible returns a filler that nobody else gets and that shrinks to about
-// a fifteenth.
+// a seventh.
 func compressible() string {
 	block := make([]byte, blockSize/2)
 	for i := range block {

@@ -38,6 +38,7 @@ const (
 func TestStalledClients(t *testing.T) {
 	ctx := bounded(t, inLong(20*time.Minute, patience))
 	s := newStalls(ctx, t, inLong(10, 2))
+	s.pace = 5 * time.Millisecond
 	s.filler = func() string { return strings.Repeat("x", fillerSize) }
 	if o := s.traffic(); suite.long {
 		s.compare(ctx, t, o)
@@ -111,8 +112,8 @@ type stalls struct {
 	filler func() string
 	// header holds more lines of the upgrade.
 	header []string
-	// narrow, unless it is 0, is what a client's kernel may take for it, in bytes.
-	narrow int
+	// pace is the time from one filler to the next.
+	pace time.Duration
 	// compressed is how many compressed messages the closed clients got.
 	compressed int
 	// closed is how many were closed so far.
@@ -222,11 +223,7 @@ func (s *stalls) join(ctx context.Context, token string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.narrow > 0 {
-		err = p.conn.SetReadBuffer(s.narrow)
-	}
 	err = errors.Join(
-		err,
 		p.conn.SetDeadline(time.Now().Add(patience)),
 		p.request("join_channel", "", map[string]string{"channel": "tenant:" + stallTenant + ":bench"}),
 	)
@@ -244,7 +241,7 @@ func (s *stalls) join(ctx context.Context, token string) (*peer, error) {
 // clog sends filler to each client in turn until done, which is told how many
 // clients were closed so far. None of it is shared: each queue holds its own.
 func (s *stalls) clog(ctx context.Context, done func(closed int) bool) error {
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(s.pace)
 	defer ticker.Stop()
 	for i := 0; ; i++ {
 		if i%lookEvery == 0 {
