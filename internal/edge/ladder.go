@@ -18,7 +18,8 @@ const (
 	memoryGood memoryLevel = iota
 	// memoryTight, from 70 % of the limit: messages are no longer compressed.
 	memoryTight
-	// memoryScarce, from 80 %: new connections get 503.
+	// memoryScarce, from 80 %: new connections get 503, and if that goes on, those
+	// that hold much are closed.
 	memoryScarce
 	// memoryCritical, from 90 %: those that hold most are closed.
 	memoryCritical
@@ -35,6 +36,12 @@ const (
 	// evictShare is the share of the connections that are closed in one cycle of
 	// the collector, at least one.
 	evictShare = 0.01
+	// refusalPatience is for how long newcomers are refused before others are
+	// closed for them. Without it, clients that keep memory between two steps
+	// would keep newcomers out for ever.
+	refusalPatience = 5 * time.Second
+	// muchHeld is what a connection holds, in bytes, that is closed for that.
+	muchHeld = 64 << 10
 )
 
 // begins returns the share of the limit from which l holds.
@@ -99,7 +106,8 @@ func (h *Hub) watchMemory(limit uint64, inUse func() memoryReading, collect func
 	ticker := time.NewTicker(memoryCheck)
 	defer ticker.Stop()
 	last, since := inUse().cycle, time.Now()
-	evicted := last - 1 // the cycle in which connections were closed last
+	evicted := last - 1 // the cycle in which who holds most was looked for last
+	scarce := since     // since when newcomers are refused
 	for {
 		select {
 		case <-stop:
@@ -111,10 +119,21 @@ func (h *Hub) watchMemory(limit uint64, inUse func() memoryReading, collect func
 			last, since = reading.cycle, time.Now()
 		}
 		h.setMemoryLevel(h.memory().next(float64(reading.bytes) / float64(limit)))
-		switch level := h.memory(); {
-		case level == memoryCritical && reading.cycle != evicted && h.evictSlowest() > 0:
+		level, least := h.memory(), 1
+		switch level {
+		case memoryCritical:
+		case memoryScarce:
+			least = muchHeld
+		default:
+			scarce = time.Now()
+		}
+		mayEvict := level == memoryCritical || time.Since(scarce) > refusalPatience
+		switch {
+		case mayEvict && reading.cycle != evicted:
 			evicted = reading.cycle
-			collect()
+			if h.evictSlowest(least) > 0 {
+				collect()
+			}
 		case level >= memoryScarce && time.Since(since) > maxReadingAge:
 			since = time.Now()
 			collect()
@@ -138,11 +157,12 @@ func (h *Hub) setMemoryLevel(l memoryLevel) {
 }
 
 // evictSlowest ends the connections that hold most, in their queue and in an
-// unfinished message of theirs, and frees that. It returns how many. Those that
-// are open are closed as slow consumers. Those that are closing, and have not
-// taken what must go out before the close frame, are cut: they would hold it for
-// some seconds more, and others would be closed in their stead.
-func (h *Hub) evictSlowest() int {
+// unfinished message of theirs, at least so many bytes, and frees that. It
+// returns how many it ended. Those that are open are closed as slow consumers.
+// Those that are closing, and have not taken what must go out before the close
+// frame, are cut: they would hold it for some seconds more, and others would be
+// closed in their stead.
+func (h *Hub) evictSlowest(least int) int {
 	type holder struct {
 		conn  *conn
 		bytes int
@@ -154,7 +174,7 @@ func (h *Hub) evictSlowest() int {
 			if c == nil {
 				continue
 			}
-			if held := c.evictableLocked(); held > 0 {
+			if held := c.evictableLocked(); held >= least {
 				holders = append(holders, holder{c, held})
 			}
 		}

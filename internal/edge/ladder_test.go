@@ -178,6 +178,56 @@ func TestEvictsWhoIsClosing(t *testing.T) {
 	})
 }
 
+// TestScarceMemoryIsNotKept: clients that keep memory scarce, but not critical,
+// would keep newcomers out for as long as they like. After a while those that
+// hold much are closed, and only those.
+func TestScarceMemoryIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		hold := func(bytes int) <-chan closedAt {
+			client, closed := dialPipe(t, h)
+			wire, err := ws.CompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, make([]byte, bytes))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Write(wire); err != nil {
+				t.Fatal(err)
+			}
+			return closed
+		}
+		much, little := hold(muchHeld), hold(muchHeld/2)
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		spend := func(seconds int, share uint64) {
+			memory.bytes.Store(share)
+			for range seconds * int(time.Second/memoryCheck) {
+				look(1)
+				memory.cycle.Add(1)
+			}
+		}
+		spend(4, 85)
+		spend(1, 10) // newcomers got in
+		spend(1, 10)
+		spend(4, 85)
+		if len(much) > 0 {
+			t.Fatal("closed at once")
+		}
+		spend(3, 85)
+		select {
+		case got := <-much:
+			if got.code != closeSlowConsumer {
+				t.Errorf("closed with %d", got.code)
+			}
+		default:
+			t.Error("not closed")
+		}
+		spend(5, 85)
+		if len(little) > 0 {
+			t.Error("who holds little was closed")
+		}
+	})
+}
+
 // TestNobodyToEvict: while there is nothing to free, memory is critical for
 // other causes, and collecting four times a second would only make it worse.
 func TestNobodyToEvict(t *testing.T) {
