@@ -24,7 +24,7 @@ const (
 // that counted what goes on the wire would hold eight times its bound.
 func TestStalledClientsDeflate(t *testing.T) {
 	ctx := bounded(t, inLong(5*time.Minute, patience))
-	s := newStalls(ctx, t, inLong(10, 4))
+	s := newStalls(ctx, t, inLong(10, 2))
 	s.load = deflating{s.load}
 	s.filler = compressible
 	s.header = []string{offerDeflate}
