@@ -39,7 +39,7 @@ soak: ## 15 000 connections under mixed load for SOAK_TIME: nothing missed, noth
 	SOAK_TIME=$(SOAK_TIME) $(STRESS) '^TestSoak$$'
 
 faults: ## Clients that stall, flood or never finish, and a lack of descriptors, in full
-	$(STRESS) '^Test(StalledClients|Slowloris|Floods|EndlessHeader|DeflateBomb|NoDescriptors|MoreClientsThanDescriptors)$$'
+	$(STRESS) '^Test(StalledClients|StalledClientsDeflate|Slowloris|Floods|EndlessHeader|DeflateBomb|NoDescriptors|MoreClientsThanDescriptors)$$'
 
 fuzz: ## Run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(go list ./...); do \

@@ -185,8 +185,8 @@ func firstCells(text string) []string {
 }
 
 // registeredMetrics returns the names of all metrics that a node registers,
-// whether or not they have a value yet.
-func registeredMetrics(t *testing.T) []string {
+// whether or not they have a value yet, with their variable labels.
+func registeredMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	c, err := readConfig(t, nil, "--dev")
 	if err != nil {
@@ -214,24 +214,29 @@ func registeredMetrics(t *testing.T) []string {
 		reg.Describe(descs)
 		close(descs)
 	}()
-	var names []string
+	all := make(map[string][]string)
 	for d := range descs {
 		_, name, _ := strings.Cut(d.String(), `fqName: "`)
 		name, _, _ = strings.Cut(name, `"`)
-		names = append(names, name)
+		_, labels, ok := strings.Cut(d.String(), "variableLabels: {")
+		labels, _, closed := strings.Cut(labels, "}")
+		if !ok || !closed {
+			t.Fatalf("no labels in %s", d)
+		}
+		all[name] = strings.FieldsFunc(labels, func(r rune) bool { return r == ',' })
 	}
-	return names
+	return all
 }
 
 func TestMetricsPageHasEveryMetric(t *testing.T) {
 	named := firstCells(section(t, metricsPage, "## All metrics"))
 	registered := registeredMetrics(t)
 	for _, name := range named {
-		if !slices.Contains(registered, name) {
+		if _, ok := registered[name]; !ok {
 			t.Errorf("there is no metric %s", name)
 		}
 	}
-	for _, name := range registered {
+	for name := range registered {
 		prefix, _, _ := strings.Cut(name, "_")
 		switch prefix {
 		case "go", "process", "promhttp": // named as a whole
@@ -239,6 +244,27 @@ func TestMetricsPageHasEveryMetric(t *testing.T) {
 			if !slices.Contains(named, name) {
 				t.Errorf("%s is missing", name)
 			}
+		}
+	}
+}
+
+// The labels of pushd_build_info are constant and stand in its only sample.
+func TestMetricsPageHasTheLabelsOfEachMetric(t *testing.T) {
+	registered := registeredMetrics(t)
+	rows := tableRows(t, metricsPage, "`pushd_")
+	if len(rows) == 0 {
+		t.Fatal("no metric is named")
+	}
+	for _, cells := range rows {
+		name := strings.Trim(cells[0], "`")
+		var named []string
+		for label := range strings.SplitSeq(cells[1], ",") {
+			if label = strings.Trim(label, " `"); label != "" {
+				named = append(named, label)
+			}
+		}
+		if want := registered[name]; name != "pushd_build_info" && !slices.Equal(named, want) {
+			t.Errorf("%s: labels are %q, want %q", name, named, want)
 		}
 	}
 }

@@ -4,6 +4,6 @@ package edge
 func (h *Hub) SetMemoryLevel(level int) {
 	h.setMemoryLevel(memoryLevel(level))
 	if h.memory() == memoryCritical {
-		h.evictSlowest()
+		h.evictSlowest(1)
 	}
 }

@@ -18,7 +18,8 @@ const (
 	memoryGood memoryLevel = iota
 	// memoryTight, from 70 % of the limit: messages are no longer compressed.
 	memoryTight
-	// memoryScarce, from 80 %: new connections get 503.
+	// memoryScarce, from 80 %: new connections get 503, and if that goes on, those
+	// that hold much are closed.
 	memoryScarce
 	// memoryCritical, from 90 %: those that hold most are closed.
 	memoryCritical
@@ -35,6 +36,12 @@ const (
 	// evictShare is the share of the connections that are closed in one cycle of
 	// the collector, at least one.
 	evictShare = 0.01
+	// refusalPatience is for how long newcomers are refused before others are
+	// closed for them. Without it, clients that keep memory between two steps
+	// would keep newcomers out for ever.
+	refusalPatience = 5 * time.Second
+	// muchHeld is what a connection holds, in bytes, that is closed for that.
+	muchHeld = 64 << 10
 )
 
 // begins returns the share of the limit from which l holds.
@@ -92,14 +99,15 @@ func memoryInUse() func() memoryReading {
 }
 
 // watchMemory climbs and leaves the ladder until stop is closed. It closes
-// connections at most once in each cycle of the collector and calls collect
-// then, so that the next look sees what that freed; and when memory is scarce
-// and the reading is old, so that a node that has recovered knows it.
+// connections at most once in each cycle of the collector and calls collect if
+// there were any, so that the next look sees what that freed; and when memory is
+// scarce and the reading is old, so that a node that has recovered knows it.
 func (h *Hub) watchMemory(limit uint64, inUse func() memoryReading, collect func(), stop <-chan struct{}) {
 	ticker := time.NewTicker(memoryCheck)
 	defer ticker.Stop()
 	last, since := inUse().cycle, time.Now()
-	evicted := last - 1 // the cycle in which connections were closed last
+	evicted := last - 1 // the cycle in which who holds most was looked for last
+	scarce := since     // since when newcomers are refused
 	for {
 		select {
 		case <-stop:
@@ -111,11 +119,21 @@ func (h *Hub) watchMemory(limit uint64, inUse func() memoryReading, collect func
 			last, since = reading.cycle, time.Now()
 		}
 		h.setMemoryLevel(h.memory().next(float64(reading.bytes) / float64(limit)))
-		switch level := h.memory(); {
-		case level == memoryCritical && reading.cycle != evicted:
+		level, least := h.memory(), 1
+		switch level {
+		case memoryCritical:
+		case memoryScarce:
+			least = muchHeld
+		default:
+			scarce = time.Now()
+		}
+		mayEvict := level == memoryCritical || time.Since(scarce) > refusalPatience
+		switch {
+		case mayEvict && reading.cycle != evicted:
 			evicted = reading.cycle
-			h.evictSlowest()
-			collect()
+			if h.evictSlowest(least) > 0 {
+				collect()
+			}
 		case level >= memoryScarce && time.Since(since) > maxReadingAge:
 			since = time.Now()
 			collect()
@@ -138,9 +156,13 @@ func (h *Hub) setMemoryLevel(l memoryLevel) {
 	}
 }
 
-// evictSlowest closes the connections that hold most, in their queue and in an
-// unfinished message of theirs, as slow consumers, and frees that.
-func (h *Hub) evictSlowest() {
+// evictSlowest ends the connections that hold most, in their queue and in an
+// unfinished message of theirs, at least so many bytes, and frees that. It
+// returns how many it ended. Those that are open are closed as slow consumers.
+// Those that are closing, and have not taken what must go out before the close
+// frame, are cut: they would hold it for some seconds more, and others would be
+// closed in their stead.
+func (h *Hub) evictSlowest(least int) int {
 	type holder struct {
 		conn  *conn
 		bytes int
@@ -149,10 +171,10 @@ func (h *Hub) evictSlowest() {
 	for _, l := range h.loops {
 		l.mu.Lock()
 		for _, c := range l.conns {
-			if c == nil || c.state != stateOpen {
+			if c == nil {
 				continue
 			}
-			if held := c.out.waiting() + c.parser.Held(); held > 0 {
+			if held := c.evictableLocked(); held >= least {
 				holders = append(holders, holder{c, held})
 			}
 		}
@@ -160,7 +182,34 @@ func (h *Hub) evictSlowest() {
 	}
 	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
 	most := max(1, int(float64(h.connections.Load())*evictShare))
-	for _, held := range holders[:min(len(holders), most)] {
-		held.conn.end(closeSlowConsumer)
+	holders = holders[:min(len(holders), most)]
+	for _, held := range holders {
+		held.conn.evict()
 	}
+	return len(holders)
+}
+
+// evictableLocked returns how many bytes c holds that ending it frees.
+func (c *conn) evictableLocked() int {
+	switch {
+	case c.state == stateOpen:
+		return c.out.waiting() + c.parser.Held()
+	case c.state == stateClosing && len(c.out.frames) > 0 && c.out.frames[0].IsMessage():
+		return c.out.waiting()
+	default:
+		return 0
+	}
+}
+
+// evict ends c, which may have moved on since it was chosen.
+func (c *conn) evict() {
+	l := c.loop
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.state == stateClosing {
+		c.cutLocked()
+		return
+	}
+	c.closeLocked(closeSlowConsumer, closeReason(closeSlowConsumer))
+	l.flushLocked()
 }

@@ -1,12 +1,17 @@
 package edge
 
 import (
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/aegisx/pushd/internal/edge/frame"
 )
 
 func TestMemoryLevels(t *testing.T) {
@@ -125,6 +130,121 @@ func TestEvictsOncePerCycle(t *testing.T) {
 		memory.bytes.Store(10) // the last collection has found it
 		look(1)
 		check(3)
+	})
+}
+
+// TestEvictsWhoIsClosing: who was closed and does not take the rest of a message
+// goes on holding it, and is cut before anybody else is closed.
+func TestEvictsWhoIsClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		attachPipe(t, h, func(conn net.Conn) {
+			_, err := ws.ReadFrame(conn) // the greeting
+			if err == nil {
+				_, err = ws.ReadHeader(conn) // the message has begun to go out
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		staller := h.openConns()[0]
+		staller.loop.mu.Lock()
+		staller.sendLocked(frame.Text(make([]byte, 1<<20)))
+		staller.loop.flushLocked()
+		staller.loop.mu.Unlock()
+		synctest.Wait()
+		other, closed := dialPipe(t, h)
+		if _, err := other.Write([]byte{0x01, 0x81, 0, 0, 0, 0, 'x'}); err != nil {
+			t.Fatal(err)
+		}
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		memory.bytes.Store(95)
+		check := func(connections int64) {
+			t.Helper()
+			look(1)
+			memory.cycle.Add(1)
+			if got := h.connections.Load(); got != connections {
+				t.Errorf("%d connections, want %d", got, connections)
+			}
+			if len(closed) > 0 {
+				t.Fatal("the other one was closed")
+			}
+		}
+		check(2) // the staller is closing
+		check(1)
+		memory.bytes.Store(10)
+		check(1)
+	})
+}
+
+// TestScarceMemoryIsNotKept: clients that keep memory scarce, but not critical,
+// would keep newcomers out for as long as they like. After a while those that
+// hold much are closed, and only those.
+func TestScarceMemoryIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		hold := func(bytes int) <-chan closedAt {
+			client, closed := dialPipe(t, h)
+			wire, err := ws.CompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, make([]byte, bytes))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Write(wire); err != nil {
+				t.Fatal(err)
+			}
+			return closed
+		}
+		much, little := hold(muchHeld), hold(muchHeld/2)
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		spend := func(seconds int, share uint64) {
+			memory.bytes.Store(share)
+			for range seconds * int(time.Second/memoryCheck) {
+				look(1)
+				memory.cycle.Add(1)
+			}
+		}
+		spend(4, 85)
+		spend(1, 10) // newcomers got in
+		spend(1, 10)
+		spend(4, 85)
+		if len(much) > 0 {
+			t.Fatal("closed at once")
+		}
+		spend(3, 85)
+		select {
+		case got := <-much:
+			if got.code != closeSlowConsumer {
+				t.Errorf("closed with %d", got.code)
+			}
+		default:
+			t.Error("not closed")
+		}
+		spend(5, 85)
+		if len(little) > 0 {
+			t.Error("who holds little was closed")
+		}
+	})
+}
+
+// TestNobodyToEvict: while there is nothing to free, memory is critical for
+// other causes, and collecting four times a second would only make it worse.
+func TestNobodyToEvict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPipeHub(t, nil)
+		dialPipe(t, h)
+		var memory fakeMemory
+		look := memory.watch(t, h)
+		memory.bytes.Store(95)
+		const seconds = 10
+		for range seconds * int(time.Second/memoryCheck) {
+			look(1)
+			memory.cycle.Store(memory.collections.Load())
+		}
+		if got := memory.collections.Load(); got < seconds/2 || got > seconds {
+			t.Errorf("%d collections in %d s", got, seconds)
+		}
 	})
 }
 

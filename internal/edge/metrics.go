@@ -62,7 +62,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"code"}),
 		memoryLevel: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pushd_memory_level",
-			Help: "0 below 70 % of GOMEMLIMIT; 1: nothing is compressed; 2: new connections get 503; 3: the slowest are closed.",
+			Help: "0 below 70 % of GOMEMLIMIT; 1: nothing is compressed; 2: new connections get 503; 3: those that hold most are closed.",
 		}),
 	}
 	if reg != nil {

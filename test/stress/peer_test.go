@@ -2,6 +2,8 @@ package stress_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +35,10 @@ type peer struct {
 	conn *net.TCPConn
 	r    *bufio.Reader
 	buf  []byte // of the last frame
+	// deflate says that permessage-deflate was negotiated, and compressed how
+	// many messages came compressed.
+	deflate    bool
+	compressed int
 }
 
 // dialTCP connects to an address.
@@ -87,14 +93,16 @@ func (p *peer) readHead() error {
 			return fmt.Errorf("answer to the upgrade: %w", err)
 		case first && !strings.HasPrefix(line, "HTTP/1.1 101 "):
 			return &wrongError{fmt.Sprintf("answer to the upgrade: %q", line)}
+		case strings.HasPrefix(line, "Sec-WebSocket-Extensions: permessage-deflate"):
+			p.deflate = true
 		case line == "\r\n":
 			return nil
 		}
 	}
 }
 
-// next reads a text message and answers pings on the way. What it returns is
-// valid until the next call. The error is a *harness.Closed when the server
+// next reads a text message, inflates it if need be, and answers pings on the
+// way. What it returns is valid until the next call. The error is a *harness.Closed when the server
 // closed with a frame.
 func (p *peer) next() ([]byte, error) {
 	for {
@@ -102,7 +110,8 @@ func (p *peer) next() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if h.Masked || !h.Fin || h.Rsv != 0 || h.Length > maxFrame {
+		compressed := h.Rsv1() && p.deflate && h.OpCode == ws.OpText
+		if h.Masked || !h.Fin || h.Rsv != 0 && !compressed || h.Length > maxFrame {
 			return nil, &wrongError{fmt.Sprintf("frame %+v", h)}
 		}
 		if int64(cap(p.buf)) < h.Length {
@@ -114,6 +123,10 @@ func (p *peer) next() ([]byte, error) {
 		}
 		switch h.OpCode {
 		case ws.OpText:
+			if compressed {
+				p.compressed++
+				return inflated(p.buf)
+			}
 			return p.buf, nil
 		case ws.OpPing:
 			// Whether it can be written shows when more is read.
@@ -126,6 +139,20 @@ func (p *peer) next() ([]byte, error) {
 			return nil, &wrongError{fmt.Sprintf("frame %+v", h)}
 		}
 	}
+}
+
+// inflated returns the text of a compressed message of at most maxFrame bytes.
+func inflated(payload []byte) ([]byte, error) {
+	// What the sender left out, and the end of the stream.
+	r := flate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader(flushTail+"\x01\x00\x00\xff\xff")))
+	text, err := io.ReadAll(io.LimitReader(r, maxFrame+1))
+	switch {
+	case err != nil:
+		return nil, &wrongError{fmt.Sprintf("compressed message: %v", err)}
+	case len(text) > maxFrame:
+		return nil, &wrongError{"compressed message is too large"}
+	}
+	return text, nil
 }
 
 // awaitClose reads, and drops, what comes until the connection ends.

@@ -38,15 +38,27 @@ const (
 func TestStalledClients(t *testing.T) {
 	ctx := bounded(t, inLong(20*time.Minute, patience))
 	s := newStalls(ctx, t, inLong(10, 2))
-	o := bench.TrafficOptions{
-		Clients: 99 * len(s.tokens), PayloadBytes: 200, Rate: inLong(20.0, 10), InFlight: 16,
-		Warmup: time.Second, Duration: inLong(4*time.Second, 2*time.Second),
-	}
-	if suite.long {
+	s.pace = 5 * time.Millisecond
+	s.filler = func() string { return strings.Repeat("x", fillerSize) }
+	if o := s.traffic(); suite.long {
 		s.compare(ctx, t, o)
 	} else {
 		s.stalled(ctx, t, o)
 	}
+	s.report(t)
+}
+
+// traffic is what the others get.
+func (s *stalls) traffic() bench.TrafficOptions {
+	return bench.TrafficOptions{
+		Clients: 99 * len(s.tokens), PayloadBytes: 200, Rate: inLong(20.0, 10), InFlight: 16,
+		Warmup: time.Second, Duration: inLong(4*time.Second, 2*time.Second),
+	}
+}
+
+// report tells what became of the clients, and fails if nothing did.
+func (s *stalls) report(t *testing.T) {
+	t.Helper()
 	if s.closed == 0 {
 		t.Error("no client was closed")
 	}
@@ -94,8 +106,16 @@ func (s *stalls) stalled(ctx context.Context, t *testing.T, o bench.TrafficOptio
 type stalls struct {
 	node   *harness.Node
 	api    pushdv1.ControlServiceClient
-	load   *bench.Pushd
+	load   bench.Server
 	tokens []string
+	// filler returns fillerSize bytes without quotes.
+	filler func() string
+	// header holds more lines of the upgrade.
+	header []string
+	// pace is the time from one filler to the next.
+	pace time.Duration
+	// compressed is how many compressed messages the closed clients got.
+	compressed int
 	// closed is how many were closed so far.
 	closed int
 	// rise is how far the memory rose at most while they stalled, in bytes.
@@ -176,6 +196,9 @@ func (s *stalls) generation(ctx, aside context.Context, stall bool) error {
 		})
 	}
 	reading.Wait()
+	for _, p := range peers {
+		s.compressed += p.compressed
+	}
 	return errors.Join(errs...)
 }
 
@@ -196,7 +219,7 @@ func (s *stalls) clogReaders(ctx, aside context.Context, peers []*peer) error {
 // join connects a client, which joins the generator's channel and reads no more
 // than that.
 func (s *stalls) join(ctx context.Context, token string) (*peer, error) {
-	p, err := dialPeer(ctx, s.node.HTTP, token)
+	p, err := dialPeer(ctx, s.node.HTTP, token, s.header...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,8 +241,7 @@ func (s *stalls) join(ctx context.Context, token string) (*peer, error) {
 // clog sends filler to each client in turn until done, which is told how many
 // clients were closed so far. None of it is shared: each queue holds its own.
 func (s *stalls) clog(ctx context.Context, done func(closed int) bool) error {
-	text := `"` + strings.Repeat("x", fillerSize) + `"`
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(s.pace)
 	defer ticker.Stop()
 	for i := 0; ; i++ {
 		if i%lookEvery == 0 {
@@ -229,7 +251,7 @@ func (s *stalls) clog(ctx context.Context, done func(closed int) bool) error {
 			}
 		}
 		_, err := s.api.NotifyUser(ctx, &pushdv1.NotifyUserRequest{
-			TenantId: stallTenant, UserId: staller(i % len(s.tokens)), Payload: &pushdv1.NotifyUserRequest_Json{Json: text},
+			TenantId: stallTenant, UserId: staller(i % len(s.tokens)), Payload: &pushdv1.NotifyUserRequest_Json{Json: `"` + s.filler() + `"`},
 		})
 		if err != nil {
 			return err
