@@ -172,7 +172,7 @@ var errEpochMoved = errors.New("the record of the epoch is being changed")
 func (s *store) check(ctx context.Context) error {
 	s.checking.Lock()
 	defer s.checking.Unlock()
-	if !s.asker.nc.IsConnected() {
+	if !s.asker.connected.Load() {
 		return message.ErrUnavailable
 	}
 	for range confirmations {

@@ -145,7 +145,7 @@ func (p *put) set(name, value string) {
 
 // push queues p.
 func (s *store) push(p *put) error {
-	if s.epoch.Load() == nil || !s.asker.nc.IsConnected() {
+	if s.epoch.Load() == nil || !s.asker.connected.Load() {
 		return fmt.Errorf("store: %w", message.ErrUnavailable)
 	}
 	if err := p.to.breaker.allow(time.Now()); err != nil {

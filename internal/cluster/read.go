@@ -262,10 +262,15 @@ func (r *reading) backward(ctx context.Context) error {
 		if !ok || e.offset > upTo {
 			return fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
 		}
+		upTo = e.offset - 1
+		if r.q.After != 0 && e.offset >= r.q.After {
+			// A server that was asked before did not have it yet.
+			left, upTo = left+1, r.q.After-1
+			continue
+		}
 		if r.add(e.msg) {
 			return nil
 		}
-		upTo = e.offset - 1
 	}
 	return nil
 }
