@@ -201,24 +201,14 @@ func (s *store) checkOnce(ctx context.Context) error {
 	if e := s.epoch.Load(); e != nil && e.id == rec.Epoch {
 		known = max(known, e.seen.Load())
 	}
-	info, err := ensureStream(ctx, s.js, stored)
+	info, err := s.inspect(ctx, stored, rec.Created, known)
 	if err != nil {
 		return err
 	}
-	created := info.Created.UnixNano()
-	for n := 0; created == rec.Created && info.State.LastSeq < known && n < confirmations; n++ {
-		if !wait(ctx, confirmPause) {
-			return fmt.Errorf("check of the epoch: %w", ctx.Err())
-		}
-		if info, err = ensureStream(ctx, s.js, stored); err != nil {
-			return err
-		}
-		created = info.Created.UnixNano()
-	}
-	next := record{Epoch: rec.Epoch, Created: created, Offset: info.State.LastSeq}
-	if rec.Epoch == "" || rec.Created != created || info.State.LastSeq < known {
+	next := record{Epoch: rec.Epoch, Created: info.Created.UnixNano(), Offset: info.State.LastSeq}
+	if rec.Epoch == "" || rec.Created != next.Created || next.Offset < known {
 		next.Epoch = rand.Text()
-		s.log.Warn("a new epoch of the history begins", "offset", info.State.LastSeq, "known_offset", known)
+		s.log.Warn("a new epoch of the history begins", "offset", next.Offset, "known_offset", known)
 	}
 	if next != rec {
 		if err := s.saveRecord(ctx, next, revision); err != nil {
@@ -227,6 +217,25 @@ func (s *store) checkOnce(ctx context.Context) error {
 	}
 	s.adopt(next, info)
 	return nil
+}
+
+// inspect returns how the stream is, and makes it if it is not there. One that
+// has not reached the known offset is asked several times.
+func (s *store) inspect(
+	ctx context.Context, want jetstream.StreamConfig, created int64, known uint64,
+) (*jetstream.StreamInfo, error) {
+	for n := 0; ; n++ {
+		info, err := ensureStream(ctx, s.js, want)
+		if err != nil {
+			return nil, err
+		}
+		if info.State.LastSeq >= known || info.Created.UnixNano() != created || n == confirmations {
+			return info, nil
+		}
+		if !wait(ctx, confirmPause) {
+			return nil, fmt.Errorf("check of the epoch: %w", ctx.Err())
+		}
+	}
 }
 
 // adopt makes rec's epoch the current one.
