@@ -13,18 +13,29 @@ import (
 	"github.com/aegisx/pushd/internal/message"
 )
 
-// lost says that the connection went away: with a key it can be sent again.
+// lost says that the connection went away.
 func (p *put) lost() {
-	p.failed(fmt.Errorf("the connection broke: %w", message.ErrUnavailable))
+	if !p.retry() {
+		p.finish(message.Accepted{}, fmt.Errorf("store: the connection broke: %w", message.ErrUnavailable))
+	}
 }
 
-// failed takes what may pass: no answer, or one that says to come again.
+// failed takes what may pass.
 func (p *put) failed(err error) {
-	if p.content != nil && time.Now().Add(putRetry).Before(p.give) {
-		p.again.Store(time.Now().Add(putRetry).UnixNano())
-		return
+	p.s.recheck(false)
+	if !p.retry() {
+		p.giveUp(fmt.Errorf("store: %w", err), message.ErrUnavailable)
 	}
-	p.giveUp(fmt.Errorf("store: %w", err), message.ErrUnavailable)
+}
+
+// retry reports whether p is sent again, which only a key makes safe.
+func (p *put) retry() bool {
+	at := time.Now().Add(putRetry)
+	if p.content == nil || at.After(p.give) {
+		return false
+	}
+	p.again.Store(at.UnixNano())
+	return true
 }
 
 // giveUp finishes p and notes that its stream does not work, by one of the errors
@@ -106,7 +117,12 @@ func (p *put) refused(a *ack) {
 func (p *put) accepted(a *ack) {
 	stored := p.to == &p.s.stored
 	if a.Duplicate || stored && !p.s.noteAck(p.epoch, a.Sequence) {
-		p.s.verify <- doubtful{p, *a} // It has room for all that may be in flight.
+		p.answered.Store(true)
+		select {
+		case p.s.verify <- doubtful{p, *a}:
+		default:
+			p.finish(message.Accepted{}, fmt.Errorf("store: %w", message.ErrUnavailable))
+		}
 		return
 	}
 	accepted := message.Accepted{ID: p.msg.ID}

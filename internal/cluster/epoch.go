@@ -186,10 +186,10 @@ func (s *store) check(ctx context.Context) error {
 
 func (s *store) checkOnce(ctx context.Context) error {
 	stored, keys, epochs := streamConfigs(s.opts)
-	if _, err := ensureStream(ctx, s.js, epochs); err != nil {
+	if _, err := s.ensure(ctx, epochs); err != nil {
 		return err
 	}
-	if _, err := ensureStream(ctx, s.js, keys); err != nil {
+	if _, err := s.ensure(ctx, keys); err != nil {
 		return err
 	}
 	// In this order: the stream must have reached what was known before.
@@ -225,7 +225,7 @@ func (s *store) inspect(
 	ctx context.Context, want jetstream.StreamConfig, created int64, known uint64,
 ) (*jetstream.StreamInfo, error) {
 	for n := 0; ; n++ {
-		info, err := ensureStream(ctx, s.js, want)
+		info, err := s.ensure(ctx, want)
 		if err != nil {
 			return nil, err
 		}
@@ -245,10 +245,15 @@ func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	if e == nil || e.id != rec.Epoch {
 		e = &epoch{id: rec.Epoch, since: time.Now()}
 		s.epoch.Store(e)
+		s.tryAgain()
 		s.doubt.Store(true)
 		s.recheck(false)
 	}
 	raise(&e.seen, rec.Offset)
+}
+
+// tryAgain forgets that the streams were away.
+func (s *store) tryAgain() {
 	s.stored.breaker.recovered(message.ErrUnavailable)
 	s.keys.breaker.recovered(message.ErrUnavailable)
 }

@@ -39,6 +39,8 @@ type put struct {
 	abandoned atomic.Bool
 	// finished is set by who calls done.
 	finished atomic.Bool
+	// answered says that the stream answered, and that it is being looked at.
+	answered atomic.Bool
 	// again is when it is to be sent anew, in Unix nanoseconds; 0: it waits for an
 	// answer.
 	again atomic.Int64
@@ -46,7 +48,6 @@ type put struct {
 	// Owned by runPuts.
 	id    uint64
 	epoch *epoch // when it was sent
-	tries int
 }
 
 // target is a stream that takes messages.
@@ -169,6 +170,7 @@ func (p *put) finish(a message.Accepted, err error) {
 	if p.finished.Swap(true) {
 		return
 	}
+	p.done(a, err)
 	s := p.s
 	s.mu.Lock()
 	s.inFlight--
@@ -177,5 +179,4 @@ func (p *put) finish(a message.Accepted, err error) {
 		close(s.drained)
 	}
 	s.mu.Unlock()
-	p.done(a, err)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,12 +63,14 @@ func (w *sender) first(p *put) {
 }
 
 func (w *sender) send(p *put) {
-	p.tries++
 	p.epoch = w.s.epoch.Load()
 	p.again.Store(0)
 	id, err := w.s.asker.send(&nats.Msg{Subject: p.subject, Header: p.header, Data: p.data}, p)
 	p.id = id
-	if err != nil {
+	switch {
+	case errors.Is(err, message.ErrTooLarge):
+		p.finish(message.Accepted{}, fmt.Errorf("store: %w", err))
+	case err != nil:
 		p.failed(err)
 	}
 }
@@ -78,6 +81,8 @@ func (w *sender) sweep(now time.Time) {
 	for _, p := range w.sent {
 		switch again := p.again.Load(); {
 		case p.finished.Load():
+		case now.After(p.give) && p.answered.Load():
+			p.finish(message.Accepted{}, fmt.Errorf("store: %w", message.ErrUnavailable))
 		case now.After(p.give):
 			w.s.asker.forget(p.id)
 			p.giveUp(fmt.Errorf("store: no answer within %s: %w", w.s.timeout, message.ErrUnavailable), message.ErrUnavailable)
