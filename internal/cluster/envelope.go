@@ -37,9 +37,9 @@ type identity struct {
 	started     time.Time
 }
 
-// sealEnvelope writes m, with the deadline that the caller has set. print is the
-// fingerprint of what has a key, nil otherwise: the key itself stays here.
-func sealEnvelope(m *message.Message, from identity, print []byte) ([]byte, error) {
+// sealEnvelope writes m, with the deadline that the caller has set. fingerprint is
+// that of what has a key, nil otherwise: the key itself stays here.
+func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte, error) {
 	e := &clusterv1.Envelope{
 		Version:           envelopeVersion,
 		Id:                m.ID[:],
@@ -55,7 +55,7 @@ func sealEnvelope(m *message.Message, from identity, print []byte) ([]byte, erro
 		Traceparent:       m.TraceParent,
 		Payload:           m.Payload,
 		FromClient:        m.FromClient,
-		Fingerprint:       print,
+		Fingerprint:       fingerprint,
 	}
 	if !m.Deadline.IsZero() {
 		e.Deadline = m.Deadline.UnixMilli()

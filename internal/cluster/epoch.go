@@ -172,7 +172,7 @@ var errEpochMoved = errors.New("the record of the epoch is being changed")
 func (s *store) check(ctx context.Context) error {
 	s.checking.Lock()
 	defer s.checking.Unlock()
-	if !s.asker.nc.IsConnected() {
+	if !s.asker.connected.Load() {
 		return message.ErrUnavailable
 	}
 	for range confirmations {
@@ -186,10 +186,10 @@ func (s *store) check(ctx context.Context) error {
 
 func (s *store) checkOnce(ctx context.Context) error {
 	stored, keys, epochs := streamConfigs(s.opts)
-	if _, err := ensureStream(ctx, s.js, epochs); err != nil {
+	if _, err := s.ensure(ctx, epochs); err != nil {
 		return err
 	}
-	if _, err := ensureStream(ctx, s.js, keys); err != nil {
+	if _, err := s.ensure(ctx, keys); err != nil {
 		return err
 	}
 	// In this order: the stream must have reached what was known before.
@@ -201,24 +201,14 @@ func (s *store) checkOnce(ctx context.Context) error {
 	if e := s.epoch.Load(); e != nil && e.id == rec.Epoch {
 		known = max(known, e.seen.Load())
 	}
-	info, err := ensureStream(ctx, s.js, stored)
+	info, err := s.inspect(ctx, stored, rec.Created, known)
 	if err != nil {
 		return err
 	}
-	created := info.Created.UnixNano()
-	for n := 0; created == rec.Created && info.State.LastSeq < known && n < confirmations; n++ {
-		if !wait(ctx, confirmPause) {
-			return fmt.Errorf("check of the epoch: %w", ctx.Err())
-		}
-		if info, err = ensureStream(ctx, s.js, stored); err != nil {
-			return err
-		}
-		created = info.Created.UnixNano()
-	}
-	next := record{Epoch: rec.Epoch, Created: created, Offset: info.State.LastSeq}
-	if rec.Epoch == "" || rec.Created != created || info.State.LastSeq < known {
+	next := record{Epoch: rec.Epoch, Created: info.Created.UnixNano(), Offset: info.State.LastSeq}
+	if rec.Epoch == "" || rec.Created != next.Created || next.Offset < known {
 		next.Epoch = rand.Text()
-		s.log.Warn("a new epoch of the history begins", "offset", info.State.LastSeq, "known_offset", known)
+		s.log.Warn("a new epoch of the history begins", "offset", next.Offset, "known_offset", known)
 	}
 	if next != rec {
 		if err := s.saveRecord(ctx, next, revision); err != nil {
@@ -229,6 +219,25 @@ func (s *store) checkOnce(ctx context.Context) error {
 	return nil
 }
 
+// inspect returns how the stream is, and makes it if it is not there. One that
+// has not reached the known offset is asked several times.
+func (s *store) inspect(
+	ctx context.Context, want jetstream.StreamConfig, created int64, known uint64,
+) (*jetstream.StreamInfo, error) {
+	for n := 0; ; n++ {
+		info, err := s.ensure(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		if info.State.LastSeq >= known || info.Created.UnixNano() != created || n == confirmations {
+			return info, nil
+		}
+		if !wait(ctx, confirmPause) {
+			return nil, fmt.Errorf("check of the epoch: %w", ctx.Err())
+		}
+	}
+}
+
 // adopt makes rec's epoch the current one.
 func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	s.replicas.Store(int32(info.Config.Replicas)) //nolint:gosec // At most 5.
@@ -236,10 +245,15 @@ func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	if e == nil || e.id != rec.Epoch {
 		e = &epoch{id: rec.Epoch, since: time.Now()}
 		s.epoch.Store(e)
+		s.tryAgain()
 		s.doubt.Store(true)
 		s.recheck(false)
 	}
 	raise(&e.seen, rec.Offset)
+}
+
+// tryAgain forgets that the streams were away.
+func (s *store) tryAgain() {
 	s.stored.breaker.recovered(message.ErrUnavailable)
 	s.keys.breaker.recovered(message.ErrUnavailable)
 }

@@ -30,6 +30,10 @@ const (
 // errNoMessage says that a stream has no such message.
 var errNoMessage = errors.New("no such message is stored")
 
+// errUnasked says that an answer is not to the question. It is never passed on as
+// it is.
+var errUnasked = errors.New("history answers what was not asked")
+
 // getRequest asks a stream for messages.
 type getRequest struct {
 	Seq       uint64     `json:"seq,omitempty"`
@@ -76,7 +80,7 @@ func (s *store) leaderGet(ctx context.Context, stream string, r getRequest) (*st
 	return answer.Message, nil
 }
 
-// directGet asks any server that has the history, for at most most messages. end
+// directGet asks any server that has the history, for up to so many messages. end
 // is the last answer, which has no message; nil if there are none at all.
 func (s *store) directGet(ctx context.Context, r getRequest, most int) (got []*nats.Msg, end *nats.Msg, err error) {
 	got, err = s.asker.ask(ctx, subjectDirectGet, r, most+2, s.timeout)
@@ -97,8 +101,8 @@ func (s *store) directGet(ctx context.Context, r getRequest, most int) (got []*n
 
 // original is the message that had a key first.
 type original struct {
-	id    message.ID
-	print string
+	id      message.ID
+	content string
 }
 
 // first reads the message at offset of a stream.

@@ -10,7 +10,7 @@ import (
 
 // Submit publishes m and calls done once, with what Publish returns, unless it
 // returns an error. It never blocks, and done must not block either: it is
-// called by a goroutine that serves others too.
+// called by a goroutine that serves others too, or by Submit itself.
 func (r *Router) Submit(m *message.Message, done func(message.Accepted, error)) error {
 	stream, stored, err := r.history.takes(m)
 	if err != nil {

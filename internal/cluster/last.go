@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/aegisx/pushd/internal/address"
@@ -119,44 +120,55 @@ func (s *store) lastTogether(ctx context.Context, e *epoch, targets []address.Ta
 	subjects := make([]string, 0, len(targets))
 	for n, t := range targets {
 		offsets[n] = reached
-		if subject := storeSubject(t); subject != "" {
-			if _, twice := index[subject]; twice {
-				// Rare enough to be asked one by one.
-				return false, nil
-			}
-			index[subject] = n
-			subjects = append(subjects, subject)
+		subject := storeSubject(t)
+		if subject == "" {
+			continue
 		}
+		if _, twice := index[subject]; twice {
+			// Rare enough to be asked one by one.
+			return false, nil
+		}
+		index[subject] = n
+		subjects = append(subjects, subject)
 	}
 	if len(subjects) == 0 {
 		return true, nil
 	}
+	got, done, err := s.lastFresh(ctx, subjects, reached)
+	if err != nil || !done {
+		return false, err
+	}
+	for _, msg := range got {
+		n, known := index[msg.Header.Get(jetstream.SubjectHeader)]
+		offset, ok := parseSequence(msg.Header.Get(jetstream.SequenceHeader))
+		if !known || !ok {
+			return false, errUnasked
+		}
+		offsets[n] = offset
+	}
+	return true, nil
+}
+
+// lastFresh returns the newest messages on subjects as a server has them that has
+// reached that offset. ok is false if none was found.
+func (s *store) lastFresh(ctx context.Context, subjects []string, reached uint64) (got []*nats.Msg, ok bool, err error) {
 	for _, pause := range append(staleWaits(), 0) {
 		got, end, err := s.directGet(ctx, getRequest{MultiLast: subjects}, len(subjects))
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
-		fresh := end == nil && s.replicas.Load() <= 1
+		if end == nil && s.replicas.Load() <= 1 {
+			return nil, true, nil
+		}
 		if end != nil {
-			upTo, ok := parseSequence(end.Header.Get(headerUpTo))
-			fresh = ok && upTo >= reached
-		}
-		if !fresh {
-			if !wait(ctx, pause) {
-				return false, fmt.Errorf("history: %w", ctx.Err())
+			if upTo, ok := parseSequence(end.Header.Get(headerUpTo)); ok && upTo >= reached {
+				// An answer that was cut, by its bytes, is none.
+				return got, end.Header.Get(headerPending) == "0", nil
 			}
-			continue
 		}
-		for _, msg := range got {
-			n, known := index[msg.Header.Get(jetstream.SubjectHeader)]
-			offset, ok := parseSequence(msg.Header.Get(jetstream.SequenceHeader))
-			if !known || !ok {
-				return false, fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
-			}
-			offsets[n] = offset
+		if !wait(ctx, pause) {
+			return nil, false, fmt.Errorf("history: %w", ctx.Err())
 		}
-		// An answer that was cut, by its bytes, is none.
-		return end == nil || end.Header.Get(headerPending) == "0", nil
 	}
-	return false, nil
+	return nil, false, nil
 }

@@ -152,7 +152,7 @@ func (r *reading) batch(ctx context.Context, from uint64) (more bool, err error)
 	for _, msg := range got {
 		e, ok := openStored(msg, r.t, r.subject, r.epoch, r.now)
 		if !ok {
-			return false, fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
+			return false, errUnasked
 		}
 		if r.take(e) {
 			return false, nil
@@ -190,7 +190,7 @@ func (r *reading) fromLeader(ctx context.Context, from uint64) error {
 			return err
 		}
 		if msg.Subject != r.subject || msg.Sequence < from {
-			return fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
+			return errUnasked
 		}
 		if r.reached, from = msg.Sequence, msg.Sequence+1; msg.Sequence == r.q.After {
 			r.anchored = true
@@ -260,12 +260,17 @@ func (r *reading) backward(ctx context.Context) error {
 		}
 		e, ok := openStored(msg, r.t, r.subject, r.epoch, r.now)
 		if !ok || e.offset > upTo {
-			return fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
+			return errUnasked
+		}
+		upTo = e.offset - 1
+		if r.q.After != 0 && e.offset >= r.q.After {
+			// A server that was asked before did not have it yet.
+			left, upTo = left+1, r.q.After-1
+			continue
 		}
 		if r.add(e.msg) {
 			return nil
 		}
-		upTo = e.offset - 1
 	}
 	return nil
 }
@@ -287,7 +292,7 @@ func (r *reading) start(ctx context.Context) (left, upTo uint64, err error) {
 	}
 	pending, ok := parseSequence(got[0].Header.Get(headerPending))
 	if !ok {
-		return 0, 0, fmt.Errorf("history answers what was not asked: %w", message.ErrUnavailable)
+		return 0, 0, errUnasked
 	}
 	return left - min(left, pending+1), r.q.After - 1, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,8 @@ type asker struct {
 	prefix string // of reply subjects
 	closed chan struct{}
 	wg     sync.WaitGroup
+	// connected is ours, since the client's own answer can wait for a write.
+	connected atomic.Bool
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -55,14 +58,19 @@ func dialAsker(o Options, srv *embedded, up func(), log *slog.Logger) (*asker, e
 		closed: make(chan struct{}),
 		calls:  make(map[uint64]replies),
 	}
+	a.connected.Store(true)
 	nc, err := connect(o, srv, "pushd "+o.NodeName+" history",
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("nats connection of the history lost", "error", err)
 			}
+			a.connected.Store(false)
 			a.loseAll()
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { up() }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			a.connected.Store(true)
+			up()
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("nats client error", "connection", "history", "error", err)
 		}),

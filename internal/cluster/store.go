@@ -82,7 +82,10 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 	}
 	st.maxAge = max(st.most.Age, keyWindow)
 	var err error
-	st.asker, err = dialAsker(o, srv, func() { st.recheck(true) }, log)
+	st.asker, err = dialAsker(o, srv, func() {
+		st.tryAgain()
+		st.recheck(true)
+	}, log)
 	if err != nil {
 		return nil, err
 	}

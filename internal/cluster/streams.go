@@ -103,19 +103,21 @@ func streamConfigs(o *HistoryOptions) (stored, keys, epoch jetstream.StreamConfi
 	return stored, keys, epoch
 }
 
-// ensureStream makes the stream be as want says, and returns how it is.
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
-	s, err := js.Stream(ctx, want.Name)
+// ensure makes a stream that is not there, and returns how it is. One that is
+// another than want says is changed while this node starts, and then left alone:
+// nodes with other options would change it to and fro.
+func (s *store) ensure(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	stream, err := s.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		s, err = js.CreateStream(ctx, want)
-	case err == nil && !sameStream(s.CachedInfo().Config, want):
-		s, err = js.UpdateStream(ctx, want)
+		stream, err = s.js.CreateStream(ctx, want)
+	case err == nil && s.epoch.Load() == nil && !sameStream(stream.CachedInfo().Config, want):
+		stream, err = s.js.UpdateStream(ctx, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
-	return s.CachedInfo(), nil
+	return stream.CachedInfo(), nil
 }
 
 // sameStream compares what pushd sets.

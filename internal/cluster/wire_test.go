@@ -65,9 +65,50 @@ func TestSubjectsAreGolden(t *testing.T) {
 		if !carries(want, target) {
 			t.Errorf("%q does not carry its target", want)
 		}
+		if got := keyedSubject(target); got != strings.Replace(want, "pd1.", "pdk1.", 1) {
+			t.Errorf("keyed subject %q", got)
+		}
+		stored := ""
+		if c.kind == address.KindUser || c.kind == address.KindChannel {
+			stored = strings.Replace(want, "pd1.e.", "pdh1.", 1)
+			live := strings.Replace(want, "pd1.e.", "pd1.c.", 1)
+			if stream, source := sourceOf(live); stream != "PD1H" || source != stored {
+				t.Errorf("%q is a copy of %q in %s", live, source, stream)
+			}
+			if got, ok := parseCopySubject(live); !ok || got != target || subjectKind(live) != c.kind || !carries(live, target) {
+				t.Errorf("%q is for %v", live, got)
+			}
+		}
+		if got := storeSubject(target); got != stored {
+			t.Errorf("store subject %q, want %q", got, stored)
+		}
+		if stream, source := sourceOf(want); stream != "PD1K" || source != keyedSubject(target) {
+			t.Errorf("%q is a copy of %q in %s", want, source, stream)
+		}
+	}
+	for _, bad := range []string{
+		"", "pd1.c.", "pd1.c.acme", "pd1.c.acme.17", "pd1.c.acme.17.", "pd1.c.acme.18.room=3A1", "pd1.e.acme.17.room=3A1",
+		"pd1.c.acme.01.+u.", "pd1.c.acme.01.+u.+u.ann", "pd1.c.+public.00.room", "pd1.c.+x.17.room", "pd1.c.acme.17.room=3A1.x", "pd1.c.*.>",
+	} {
+		if got, ok := parseCopySubject(bad); ok {
+			t.Errorf("%q is for %v", bad, got)
+		}
 	}
 	if publishSubject(address.Target{}) != "" || interestSubject(address.Target{}) != "" {
 		t.Error("the zero target has a subject")
+	}
+	if storeSubject(address.Target{}) != "" || keyedSubject(address.Target{}) != "" {
+		t.Error("the zero target is stored")
+	}
+	for want, target := range map[string]address.Target{
+		"acme.2c70e12b7a0646f92279f427c7b38e73":    mustTarget(t, address.KindTenant, "acme", ""),
+		"a=2Eb.2c70e12b7a0646f92279f427c7b38e73":   mustTarget(t, address.KindUser, "a.b", "ann"),
+		"+public.2c70e12b7a0646f92279f427c7b38e73": mustTarget(t, address.KindChannel, "", "public:x"),
+		"+all.2c70e12b7a0646f92279f427c7b38e73":    address.AllTarget(),
+	} {
+		if got := messageKeyID(target, "key"); got != want {
+			t.Errorf("key %q, want %q", got, want)
+		}
 	}
 }
 
@@ -110,7 +151,7 @@ func FuzzEnvelope(f *testing.F) {
 			return
 		}
 		// What is let in is for the very subject, and survives a second trip.
-		if publishSubject(m.Target) != subject {
+		if live := publishSubject(m.Target); live != subject && strings.Replace(live, "pd1.e.", "pd1.c.", 1) != subject {
 			t.Fatalf("%q carried a message for %q", subject, publishSubject(m.Target))
 		}
 		again, err := sealEnvelope(m, identity{node: "n1"}, nil)
@@ -145,6 +186,9 @@ func FuzzSubject(f *testing.F) {
 					t.Errorf("%v and %v share %q", a, b, subject)
 				}
 			}
+		}
+		if got, ok := parseCopySubject(prefixCopy + tenantA + idA); ok && prefixCopy+targetTokens(got) != prefixCopy+tenantA+idA {
+			t.Errorf("copy subject %q is for %v", tenantA+idA, got)
 		}
 		if node, id, ok := parseReplySubject(tenantA + idA); ok && replySubject(node, id) != tenantA+idA {
 			t.Errorf("reply subject %q", tenantA+idA)

@@ -1,0 +1,248 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/cluster"
+	"github.com/aegisx/pushd/internal/message"
+	"github.com/aegisx/pushd/internal/stats"
+)
+
+// awaitRosterOf waits until n knows so many nodes.
+func awaitRosterOf(t *testing.T, n *node, count int) {
+	t.Helper()
+	eventually(t, "roster", func() bool {
+		c, err := n.Stats(t.Context(), stats.Query{Limit: 1}, true)
+		return err == nil && len(c.Nodes) == count
+	})
+}
+
+func TestHistoryAwayAndBack(t *testing.T) {
+	dir := t.TempDir()
+	srv := startJetStream(t, server.Options{StoreDir: dir})
+	port := portOf(t, srv)
+	n := startStoring(t, srv, 1)[0]
+	target := channelOf(t, "acme", "log:1")
+	n.acquire(t, target)
+	first := n.accept(t, msg(target, "before")).Position
+	doubted := n.sink.doubted(address.Target{})
+
+	stopNATS(srv)
+	eventually(t, "not ready", func() bool { return !n.Ready() })
+	began := time.Now()
+	eventually(t, "refused", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "away"))
+		return errors.Is(err, message.ErrUnavailable)
+	})
+	if _, err := n.Publish(t.Context(), keyed(target, "away", "k")); !errors.Is(err, message.ErrUnavailable) {
+		t.Errorf("with a key: %v", err)
+	}
+	if _, _, err := n.Last(t.Context(), []address.Target{target}); !errors.Is(err, message.ErrUnavailable) {
+		t.Errorf("last: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("failing took %s", took)
+	}
+	if !n.Keeps(target) {
+		t.Error("what is away is not kept any more")
+	}
+
+	startJetStream(t, server.Options{StoreDir: dir, Port: port})
+	eventually(t, "stored again", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "after"))
+		return err == nil
+	})
+	eventually(t, "doubt", func() bool { return n.sink.doubted(address.Target{}) > doubted })
+	p := n.read(t, target, first.Offset, 10)
+	if fmt.Sprint(payloadsOf(p)) != "[after]" || p.Epoch != first.Epoch || p.Gap != "" {
+		t.Errorf("read %q, gap %q, epoch %q", payloadsOf(p), p.Gap, p.Epoch)
+	}
+	eventually(t, "live again", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "live"))
+		return err == nil && strings.Contains(strings.Join(n.sink.payloads(), " "), "live")
+	})
+	n.sink.noneOf(t, "away")
+}
+
+// TestStartWithoutJetStream: the node serves what needs no history.
+func TestStartWithoutJetStream(t *testing.T) {
+	srv := startNATS(t, -1)
+	rules := storing(t, nil)
+	n := startNode(t, "n1", func(o *cluster.Options) {
+		rules(o)
+		o.NATSURL, o.PublishTimeout = srv.ClientURL(), 500*time.Millisecond
+	})
+	plain := channelOf(t, "acme", "plain")
+	n.acquire(t, plain)
+	n.publish(t, plain, "live")
+	n.sink.awaitPayload(t, "live")
+	for _, m := range []*message.Message{msg(channelOf(t, "acme", "log:1"), "x"), keyed(plain, "x", "k")} {
+		if _, err := n.Publish(t.Context(), m); !errors.Is(err, message.ErrUnavailable) {
+			t.Errorf("publish: %v", err)
+		}
+	}
+}
+
+func TestFrozenHistory(t *testing.T) {
+	srv := startJetStream(t, server.Options{})
+	p := startProxy(t, srv.Addr().String())
+	rules := storing(t, nil)
+	n := startNode(t, "n1", func(o *cluster.Options) {
+		rules(o)
+		o.NATSURL, o.PublishTimeout = p.url(), time.Second
+	})
+	target := channelOf(t, "acme", "log:1")
+	n.store(t, target, "before")
+	p.freeze()
+	began := time.Now()
+	if _, err := n.Publish(t.Context(), msg(target, "frozen")); !errors.Is(err, message.ErrUnavailable) {
+		t.Errorf("publish: %v", err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("failing took %s", took)
+	}
+	// Now it is known: but for one that tries, all are told at once.
+	began = time.Now()
+	for range 20 {
+		_ = n.Submit(msg(target, "frozen"), func(message.Accepted, error) {})
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("being told took %s", took)
+	}
+	p.thaw()
+	eventually(t, "stored again", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "after"))
+		return err == nil
+	})
+}
+
+func TestWhatIsOnItsWayIsBounded(t *testing.T) {
+	srv := startJetStream(t, server.Options{})
+	p := startProxy(t, srv.Addr().String())
+	rules := storing(t, nil)
+	n := startNode(t, "n1", func(o *cluster.Options) {
+		rules(o)
+		o.NATSURL, o.PublishTimeout = p.url(), 5*time.Second
+	})
+	target := channelOf(t, "acme", "log:1")
+	p.freeze()
+	large := strings.Repeat("x", 1<<20)
+	var done atomic.Int64
+	accepted, overloaded := 0, false
+	for range 200 {
+		err := n.Submit(msg(target, large), func(message.Accepted, error) { done.Add(1) })
+		if err == nil {
+			accepted++
+			continue
+		}
+		if overloaded = errors.Is(err, message.ErrOverloaded); !overloaded {
+			t.Errorf("submit: %v", err)
+		}
+		break
+	}
+	if !overloaded || accepted < 32 || accepted > 64 {
+		t.Errorf("%d MiB were accepted, overloaded %v", accepted, overloaded)
+	}
+	p.thaw()
+	eventually(t, "all are answered, once", func() bool { return int(done.Load()) == accepted })
+	eventually(t, "stored again", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "after"))
+		return err == nil
+	})
+	if int(done.Load()) != accepted {
+		t.Errorf("%d answers to %d messages", done.Load(), accepted)
+	}
+}
+
+func TestFullHistory(t *testing.T) {
+	srv := startJetStream(t, server.Options{JetStreamMaxStore: 2 << 20})
+	n := startStoring(t, srv, 1)[0]
+	target, plain := channelOf(t, "acme", "log:1"), channelOf(t, "acme", "plain")
+	n.acquire(t, plain)
+	payload := strings.Repeat("x", 256<<10)
+	stored := 0
+	var full error
+	for full == nil && stored < 100 {
+		if _, full = n.Publish(t.Context(), msg(target, payload)); full == nil {
+			stored++
+		}
+	}
+	if !errors.Is(full, message.ErrHistoryFull) || stored == 0 {
+		t.Fatalf("after %d messages: %v", stored, full)
+	}
+	began := time.Now()
+	for range 100 {
+		if _, err := n.Publish(t.Context(), msg(target, "x")); err != nil && !errors.Is(err, message.ErrHistoryFull) {
+			t.Errorf("publish: %v", err)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("being told took %s", took)
+	}
+	n.publish(t, plain, "goes on")
+	n.sink.awaitPayload(t, "goes on")
+	if err := streamOf(t, srv, "PD1H").Purge(t.Context()); err != nil {
+		t.Fatalf("purge: %v", err)
+	}
+	eventually(t, "stored again", func() bool {
+		_, err := n.Publish(t.Context(), msg(target, "after"))
+		return err == nil
+	})
+}
+
+// TestDroppedCopyIsDoubted: what a full lane drops is named, so that it can be
+// read.
+func TestDroppedCopyIsDoubted(t *testing.T) {
+	n := newNode("n1", storing(t, func(h *cluster.HistoryOptions) { h.StoreDir = t.TempDir() }))
+	n.opts.Lanes, n.opts.LaneDepth = 1, 2
+	n.sink.block = make(chan struct{})
+	if err := n.start(t); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	for _, target := range []address.Target{channelOf(t, "tenänt", "log:a.b*"), channelOf(t, "x", "public:log"), userOf(t, "a.b", "+u.ann")} {
+		n.acquire(t, target)
+		eventually(t, "doubt", func() bool {
+			m := msg(target, "x")
+			m.Store = message.StoreAlways
+			n.accept(t, m)
+			return n.sink.doubted(target) > 0
+		})
+	}
+	close(n.sink.block)
+}
+
+func TestCloseAnswersAll(t *testing.T) {
+	n := startStore(t, t.TempDir())
+	target := channelOf(t, "acme", "log:1")
+	var done, failed atomic.Int64
+	accepted := 0
+	for range 2000 {
+		err := n.Submit(msg(target, "x"), func(_ message.Accepted, err error) {
+			done.Add(1)
+			if err != nil {
+				failed.Add(1)
+			}
+		})
+		if err != nil {
+			t.Fatalf("submit: %v", err)
+		}
+		accepted++
+	}
+	if err := n.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if int(done.Load()) != accepted || failed.Load() != 0 {
+		t.Errorf("%d answers, %d of them errors, to %d messages", done.Load(), failed.Load(), accepted)
+	}
+	if err := n.Submit(msg(target, "late"), func(message.Accepted, error) { t.Error("done was called") }); !errors.Is(err, message.ErrUnavailable) {
+		t.Errorf("after close: %v", err)
+	}
+}
