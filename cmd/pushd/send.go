@@ -205,9 +205,14 @@ func (f *sendFlags) run(cmd *cobra.Command, request compose) error {
 	})
 }
 
-// sent is what the answers of the four calls have in common.
+// sent is the answer of one of the four calls.
 type sent interface {
 	proto.Message
+	outcome
+}
+
+// outcome is what the four answers have in common.
+type outcome interface {
 	GetMessageId() string
 	GetOffset() string
 	GetEpoch() string

@@ -24,7 +24,7 @@ func (f *sendFlags) print(w io.Writer, answer sent) error {
 }
 
 // sentText lays an answer out for people.
-func sentText(a sent) string {
+func sentText(a outcome) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "accepted %s\n", printable(a.GetMessageId()))
 	if a.GetDuplicate() {
@@ -55,7 +55,7 @@ func writeReceipt(b *strings.Builder, r *pushdv1.Receipt) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	row(w, "\nCONNECTION", "NODE", "OUTCOME")
 	for _, c := range r.GetConnections() {
-		row(w, c.GetConnectionId(), c.GetNode(), outcome(c.GetOutcome()))
+		row(w, c.GetConnectionId(), c.GetNode(), outcomeName(c.GetOutcome()))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 }
@@ -87,7 +87,7 @@ func receiptCounts(c *pushdv1.ReceiptCounts) string {
 	return strings.Join(parts, ", ")
 }
 
-func outcome(o pushdv1.ReceiptOutcome) string {
+func outcomeName(o pushdv1.ReceiptOutcome) string {
 	if o == pushdv1.ReceiptOutcome_RECEIPT_OUTCOME_UNSPECIFIED {
 		return "unknown"
 	}

@@ -66,8 +66,8 @@ func (f *sendFlags) runStream(cmd *cobra.Command, request compose) error {
 		if _, printErr := io.WriteString(cmd.OutOrStdout(), text); printErr != nil {
 			return fmt.Errorf("print report: %w", printErr)
 		}
-		if err = errors.Join(readErr, err); err != nil {
-			return err
+		if readErr != nil || err != nil {
+			return errors.Join(readErr, err)
 		}
 		return complaint
 	})
@@ -87,8 +87,8 @@ func (l *lineStream) sendLines(r io.Reader, line func(string) *pushdv1.PublishRe
 		l.mu.Lock()
 		l.waiting = append(l.waiting, number)
 		l.mu.Unlock()
-		if l.stream.Send(line(string(text))) != nil {
-			return nil // receive knows why
+		if err := l.stream.Send(line(string(text))); err != nil {
+			return nil //nolint:nilerr // It only says that the stream has ended; receive knows why.
 		}
 	}
 	if err := l.stream.CloseSend(); err != nil {

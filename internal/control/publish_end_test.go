@@ -46,6 +46,23 @@ func TestPublishEndsAtShutdown(t *testing.T) {
 	}
 }
 
+// A client that does not read holds up Shutdown no longer than its context.
+func TestPublishIsCutAtShutdown(t *testing.T) {
+	h := newHeld()
+	f := start(t, control.Options{}, &h.router)
+	s := publish(t, f)
+	put(t, s, all("x", "1"))
+	receive(t, h.came)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := s.Recv(); grpcstatus.Code(err) != codes.Unavailable {
+		t.Errorf("the stream got %v", err)
+	}
+}
+
 // Under load, what reached the router and what was answered agree: a command
 // without an answer was not sent.
 func TestPublishShutdownUnderLoad(t *testing.T) {
