@@ -12,11 +12,14 @@ import (
 // returns an error. It never blocks, and done must not block either: it is
 // called by a goroutine that serves others too.
 func (r *Router) Submit(m *message.Message, done func(message.Accepted, error)) error {
-	if err := r.Enqueue(m); err != nil {
-		return err
-	}
-	done(message.Accepted{ID: m.ID}, nil)
-	return nil
+	id := m.ID
+	return r.pub.submit(m, func(err error) {
+		if err != nil {
+			done(message.Accepted{}, err)
+			return
+		}
+		done(message.Accepted{ID: id}, nil)
+	})
 }
 
 // Keeps reports whether messages for t are stored, unless their publisher says
