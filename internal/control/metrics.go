@@ -17,7 +17,7 @@ type metrics struct {
 	seconds *prometheus.HistogramVec
 	panics  prometheus.Counter
 	// commands counts those of Publish streams; accepted are its counters of
-	// what went well, by command.
+	// what went well, by command. An unknown one never does.
 	commands *prometheus.CounterVec
 	accepted [commands]prometheus.Counter
 }
@@ -38,8 +38,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "pushd_control_commands_total", Help: "Commands of Publish streams that were answered, by command and gRPC code.",
 		}, []string{"command", "code"}),
 	}
-	for c := range m.accepted {
-		m.accepted[c] = m.commands.WithLabelValues(command(c).String(), codes.OK.String())
+	for c := commandUnknown + 1; int(c) < commands; c++ {
+		m.accepted[c] = m.commands.WithLabelValues(c.String(), codes.OK.String())
 	}
 	if reg == nil {
 		return m, nil
