@@ -60,7 +60,7 @@ func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
 		if err != nil {
 			return err
 		}
-		options = append(options, grpc.WithUnaryInterceptor(withKey(key)))
+		options = append(options, grpc.WithUnaryInterceptor(withKey(key)), grpc.WithStreamInterceptor(withKeyOnStream(key)))
 	}
 	target := c.Server
 	if c.dial != nil {
@@ -95,7 +95,17 @@ func (c *client) within(ctx context.Context, conn *grpc.ClientConn, do func(cont
 // withKey sends a bearer key with each call.
 func withKey(key secret) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key.reveal())
-		return invoke(ctx, method, req, reply, cc, opts...)
+		return invoke(carryingKey(ctx, key), method, req, reply, cc, opts...)
 	}
+}
+
+// withKeyOnStream sends a bearer key with each stream.
+func withKeyOnStream(key secret) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		return open(carryingKey(ctx, key), desc, cc, method, opts...)
+	}
+}
+
+func carryingKey(ctx context.Context, key secret) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key.reveal())
 }

@@ -18,13 +18,31 @@ import (
 // recorder is a Control API that takes everything, from callers with the key.
 type recorder struct {
 	pushdv1.UnimplementedControlServiceServer
+	pushdv1.UnimplementedAdminServiceServer
+	answer  *pushdv1.NotifyUserResponse
+	history *pushdv1.GetHistoryResponse
 
 	mu   sync.Mutex
 	last any
 }
 
 func (r *recorder) NotifyUser(ctx context.Context, in *pushdv1.NotifyUserRequest) (*pushdv1.NotifyUserResponse, error) {
+	if r.answer != nil {
+		return r.answer, r.record(ctx, in)
+	}
 	return &pushdv1.NotifyUserResponse{MessageId: "id"}, r.record(ctx, in)
+}
+
+func (r *recorder) BroadcastTenant(ctx context.Context, in *pushdv1.BroadcastTenantRequest) (*pushdv1.BroadcastTenantResponse, error) {
+	return &pushdv1.BroadcastTenantResponse{MessageId: "id"}, r.record(ctx, in)
+}
+
+func (r *recorder) BroadcastAll(ctx context.Context, in *pushdv1.BroadcastAllRequest) (*pushdv1.BroadcastAllResponse, error) {
+	return &pushdv1.BroadcastAllResponse{MessageId: "id"}, r.record(ctx, in)
+}
+
+func (r *recorder) GetHistory(ctx context.Context, in *pushdv1.GetHistoryRequest) (*pushdv1.GetHistoryResponse, error) {
+	return r.history, r.record(ctx, in)
 }
 
 func (r *recorder) SendChannel(ctx context.Context, in *pushdv1.SendChannelRequest) (*pushdv1.SendChannelResponse, error) {
@@ -56,6 +74,7 @@ func startRecorder(t *testing.T) (*recorder, string) {
 	r := &recorder{}
 	s := grpc.NewServer()
 	pushdv1.RegisterControlServiceServer(s, r)
+	pushdv1.RegisterAdminServiceServer(s, r)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(ln) }) // Stop makes it return
 	t.Cleanup(func() {
@@ -79,7 +98,7 @@ func TestRequestsSayWhatWasTyped(t *testing.T) {
 	}
 
 	got = runCommand(t, " {\"a\":1}\n", env, "send", "channel", "orders", "--tenant", "acme", "--type", "order", "--json", "-", "-o", "json")
-	if got.code != exitOK || got.out != "{\"message_id\":\"id\"}\n" {
+	if got.code != exitOK || got.out != `{"message_id":"id","offset":"","epoch":"","duplicate":false,"receipt":null}`+"\n" {
 		t.Fatalf("got %+v", got)
 	}
 	c, ok := r.last.(*pushdv1.SendChannelRequest)
@@ -113,11 +132,13 @@ func TestNobodyServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, args := range map[string][]string{
-		"send":   {"send", "all", "--type", "x", "--json", "1", "--server", addr},
-		"stats":  {"stats", "--server", addr},
-		"watch":  {"stats", "--watch", "--server", addr},
-		"health": {"health", "--server", addr, "--http", "http://" + addr},
-		"tail":   {"tail", "--token", "x", "--url", "ws://" + addr + "/ws"},
+		"send":    {"send", "all", "--type", "x", "--json", "1", "--server", addr},
+		"stats":   {"stats", "--server", addr},
+		"stream":  {"send", "all", "--type", "x", "--stream", "--server", addr},
+		"history": {"history", "user", "acme", "ann", "--server", addr},
+		"watch":   {"stats", "--watch", "--server", addr},
+		"health":  {"health", "--server", addr, "--http", "http://" + addr},
+		"tail":    {"tail", "--token", "x", "--url", "ws://" + addr + "/ws"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCommand(t, "", nil, args...)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // outputFormat is how a command writes its result. It is its own flag value,
@@ -39,6 +43,22 @@ func (o *outputFormat) Type() string { return "text|json" }
 
 func addOutputFlag(fs *pflag.FlagSet, o *outputFormat) {
 	fs.VarP(o, "output", "o", "form of the result: text or json")
+}
+
+// answerLine returns an answer of the Control API as one line of JSON, empty
+// fields too.
+func answerLine(m proto.Message) (string, error) {
+	text, err := protojson.MarshalOptions{EmitUnpopulated: true, UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode answer: %w", err)
+	}
+	// protojson varies its white space on purpose; a line per answer is ours.
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		return "", fmt.Errorf("encode answer: %w", err)
+	}
+	line.WriteByte('\n')
+	return line.String(), nil
 }
 
 // isTerminal reports whether w is a device that shows characters.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os/signal"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 )
@@ -116,17 +113,7 @@ func (f *statsFlags) format(answer *pushdv1.StatsResponse) (string, error) {
 	if f.output == outputText {
 		return statsTable(answer), nil
 	}
-	text, err := protojson.MarshalOptions{EmitUnpopulated: true, UseProtoNames: true}.Marshal(answer)
-	if err != nil {
-		return "", fmt.Errorf("encode stats: %w", err)
-	}
-	// protojson varies its white space on purpose; a line per answer is ours.
-	var line bytes.Buffer
-	if err := json.Compact(&line, text); err != nil {
-		return "", fmt.Errorf("encode stats: %w", err)
-	}
-	line.WriteByte('\n')
-	return line.String(), nil
+	return answerLine(answer)
 }
 
 // missing says whose figures are not there.

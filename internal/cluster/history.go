@@ -20,11 +20,14 @@ func (r *Router) Submit(m *message.Message, done func(message.Accepted, error)) 
 		_, err := r.history.submit(m, stored, done)
 		return err
 	}
-	if err := r.pub.enqueue(m); err != nil {
-		return err
-	}
-	done(message.Accepted{ID: m.ID}, nil)
-	return nil
+	id := m.ID
+	return r.pub.submit(m, func(err error) {
+		if err != nil {
+			done(message.Accepted{}, err)
+			return
+		}
+		done(message.Accepted{ID: id}, nil)
+	})
 }
 
 // Keeps reports whether messages for t are stored, unless their publisher says

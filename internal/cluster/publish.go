@@ -52,8 +52,9 @@ type outgoing struct {
 	subject  string
 	data     []byte
 	deadline time.Time
-	// done, with room for one, gets the outcome; nil if nobody waits.
-	done chan error
+	// done is called once with the outcome, and does not block; nil if nobody
+	// waits.
+	done func(error)
 	// abandoned says that who waited has gone before the message was written.
 	abandoned atomic.Bool
 }
@@ -81,20 +82,32 @@ func (p *publisher) enqueue(m *message.Message) error {
 	return p.push(out)
 }
 
+// submit queues m and calls done once NATS has it or can't get it, unless it
+// returns an error. See Router.Submit.
+func (p *publisher) submit(m *message.Message, done func(error)) error {
+	out, err := p.seal(m)
+	if err != nil {
+		return err
+	}
+	out.done = done
+	return p.push(out)
+}
+
 // publish queues m and waits until NATS has it. See Router.Publish.
 func (p *publisher) publish(ctx context.Context, m *message.Message) error {
 	out, err := p.seal(m)
 	if err != nil {
 		return err
 	}
-	out.done = make(chan error, 1)
+	outcome := make(chan error, 1)
+	out.done = func(err error) { outcome <- err }
 	if err := p.push(out); err != nil {
 		return err
 	}
 	timer := time.NewTimer(p.timeout)
 	defer timer.Stop()
 	select {
-	case err := <-out.done:
+	case err := <-outcome:
 		return err
 	case <-timer.C:
 		out.abandoned.Store(true)
@@ -173,7 +186,7 @@ func (p *publisher) runWriter() {
 			continue
 		}
 		if err != nil {
-			out.done <- err
+			out.done(err)
 			continue
 		}
 		p.mu.Lock()
@@ -235,6 +248,6 @@ func (p *publisher) flushWaiting() {
 		err = fmt.Errorf("publish: %w", errors.Join(message.ErrUnavailable, err))
 	}
 	for _, out := range waiting {
-		out.done <- err
+		out.done(err)
 	}
 }

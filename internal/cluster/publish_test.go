@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,59 @@ func TestPublishGivesUp(t *testing.T) {
 		p.runWriter()
 		if out.published != 0 {
 			t.Errorf("%d messages were sent late", out.published)
+		}
+	})
+}
+
+// What is submitted is done when it was flushed, not when it was queued, and in
+// its order.
+func TestSubmitIsDoneWhenNATSHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &slowOutlet{}
+		p := testPublisher(out)
+		var mu sync.Mutex
+		var outcomes []error
+		done := func() []error {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(outcomes)
+		}
+		submit := func() {
+			err := p.submit(testMessage("x"), func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				outcomes = append(outcomes, err)
+			})
+			if err != nil {
+				t.Errorf("submit: %v", err)
+			}
+		}
+		for range 100 {
+			submit()
+		}
+		var wg sync.WaitGroup
+		wg.Go(p.runWriter)
+		wg.Go(p.runFlusher)
+		synctest.Wait() // all are written, and the flush is under way
+		if n := len(done()); n != 0 || len(p.queue) != 0 {
+			t.Errorf("%d are done, %d wait, before the flush", n, len(p.queue))
+		}
+		pass(time.Second)
+		synctest.Wait()
+		if got := done(); len(got) != 100 || errors.Join(got...) != nil {
+			t.Errorf("%d are done: %v", len(got), errors.Join(got...))
+		}
+		out.mu.Lock()
+		out.fail = errors.New("no answer")
+		out.mu.Unlock()
+		submit()
+		p.close()
+		wg.Wait()
+		if got := done(); len(got) != 101 || !errors.Is(got[100], message.ErrUnavailable) {
+			t.Errorf("%d are done: %v", len(got), got[len(got)-1])
+		}
+		if err := p.submit(testMessage("x"), func(error) { t.Error("done was called") }); !errors.Is(err, message.ErrUnavailable) {
+			t.Errorf("after close: %v", err)
 		}
 	})
 }

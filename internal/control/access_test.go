@@ -25,7 +25,9 @@ var openMethods = map[string]bool{
 	"/pushd.v1.ControlService/BroadcastTenant":                       false,
 	"/pushd.v1.ControlService/SendChannel":                           false,
 	"/pushd.v1.ControlService/BroadcastAll":                          false,
+	"/pushd.v1.ControlService/Publish":                               false,
 	"/pushd.v1.ControlService/Stats":                                 false,
+	"/pushd.v1.AdminService/GetHistory":                              false,
 	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      false,
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": false,
 	"/grpc.health.v1.Health/Check":                                   true,
@@ -143,7 +145,7 @@ func TestReflection(t *testing.T) {
 	f := start(t, control.Options{}, &router{})
 	got := services(within(t), t, f.conn)
 	for _, want := range []string{
-		"pushd.v1.ControlService", "grpc.health.v1.Health",
+		"pushd.v1.ControlService", "pushd.v1.AdminService", "grpc.health.v1.Health",
 		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
 	} {
 		if !slices.Contains(got, want) {
@@ -158,7 +160,7 @@ func TestPaths(t *testing.T) {
 	closed := start(t, control.Options{Keys: mustKeys(t, goodKey)}, r)
 	open := start(t, control.Options{}, r)
 	for name, path := range map[string]string{
-		"unknown service":    "/pushd.v1.AdminService/Drain",
+		"unknown service":    "/pushd.v1.OtherService/Drain",
 		"unknown method":     "/pushd.v1.ControlService/Nothing",
 		"health's method":    "/grpc.health.v1.Health/Stats",
 		"double slash":       "//pushd.v1.ControlService/Stats",
@@ -182,7 +184,7 @@ func TestPaths(t *testing.T) {
 			}
 		})
 	}
-	err := try(within(t), open.conn, "/pushd.v1.AdminService/Drain")
+	err := try(within(t), open.conn, "/pushd.v1.OtherService/Drain")
 	checkRefusal(t, err, told{code: codes.Unimplemented, reason: "NOT_AVAILABLE"})
 	if r.calls() != 0 {
 		t.Error("a path reached the router")

@@ -17,7 +17,10 @@
 // counts. A request is then checked in full: all that is wrong with it is
 // reported together, and a refused request has reached nobody. What is left is
 // one message with its payload in final form, which the Router publishes. OK
-// means that NATS has the message.
+// means that NATS has the message and, where it is kept, has stored it.
+//
+// A Publish stream is one call of which each command takes this path. It ends
+// itself at shutdown, after everything that it took is answered.
 //
 // # Errors
 //
@@ -31,7 +34,9 @@
 //
 // # Slow consumers
 //
-// There are none here: a call holds one message until the Router has taken or
-// refused it. When the Router's queue is full, calls fail with
-// RESOURCE_EXHAUSTED.
+// A call holds one message until the Router has taken or refused it. A Publish
+// stream holds at most 256 commands and, but for the last of them, 8 MiB of
+// payload; it is not read while it is at a bound, so a caller who is slow to
+// read its answers holds up nobody but itself. When the Router's queue is full,
+// calls and commands fail with RESOURCE_EXHAUSTED.
 package control

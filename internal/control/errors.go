@@ -24,6 +24,8 @@ const (
 	reasonMessageTooLarge = "MESSAGE_TOO_LARGE"
 	reasonUnauthenticated = "UNAUTHENTICATED"
 	reasonRateLimited     = "RATE_LIMITED"
+	reasonUnrecoverable   = "UNRECOVERABLE"
+	reasonKeyConflict     = "KEY_CONFLICT"
 	reasonNotAvailable    = "NOT_AVAILABLE"
 	reasonUnavailable     = "UNAVAILABLE"
 	reasonInternal        = "INTERNAL"
@@ -53,6 +55,7 @@ var (
 	errUnknownService  = &refusal{code: codes.NotFound, reason: reasonBadRequest, text: "unknown service"}
 	errUnreadable      = &refusal{code: codes.InvalidArgument, reason: reasonBadRequest, text: "the request is not a valid message"}
 	errStopping        = &refusal{code: codes.Unavailable, reason: reasonUnavailable, text: "the server is shutting down", retry: true}
+	errUnrecoverable   = &refusal{code: codes.FailedPrecondition, reason: reasonUnrecoverable, text: "the history that the epoch names is gone"}
 	errInternal        = &refusal{code: codes.Internal, reason: reasonInternal, text: "internal error"}
 )
 
@@ -84,6 +87,13 @@ func refusalOf(err error) *refusal {
 		return &refusal{code: codes.ResourceExhausted, reason: reasonRateLimited, text: "too many messages are waiting, try again later", retry: true}
 	case errors.Is(err, message.ErrTooLarge):
 		return &refusal{code: codes.InvalidArgument, reason: reasonMessageTooLarge, text: "the message is too large"}
+	case errors.Is(err, message.ErrKeyConflict):
+		return &refusal{code: codes.AlreadyExists, reason: reasonKeyConflict, text: "the idempotency key was used for another message"}
+	case errors.Is(err, message.ErrNotStored):
+		return &refusal{code: codes.FailedPrecondition, reason: reasonNotAvailable, text: "there is no history here"}
+	case errors.Is(err, message.ErrHistoryFull):
+		// Room comes back as messages get old.
+		return &refusal{code: codes.ResourceExhausted, reason: reasonUnavailable, text: "the history is full, try again later", retry: true}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &refusal{code: codes.DeadlineExceeded, reason: reasonUnavailable, text: "the deadline passed first; the message may have been delivered"}
 	case errors.Is(err, context.Canceled):

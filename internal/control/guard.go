@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 )
 
 // guard stands around every call, unary or stream. It is no interceptor, for
@@ -22,7 +24,9 @@ type guard struct {
 	metrics *metrics
 	quit    <-chan struct{} // closed when streams must end
 
-	receiving sync.WaitGroup // goroutines of guardedStream
+	// background are the goroutines of streams beside that of the call. They end
+	// with the stream; Shutdown waits for them.
+	background sync.WaitGroup
 }
 
 // method is what the guard knows of one method.
@@ -30,6 +34,7 @@ type method struct {
 	name   string // as on the wire, or unknownMethod
 	open   bool   // needs no key
 	stream bool
+	minds  bool // a stream that minds the shutdown itself
 }
 
 // registrar registers services with every method behind the guard.
@@ -50,7 +55,8 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 	for i := range guarded.Streams {
 		s := &guarded.Streams[i]
-		s.Handler = r.guard.streaming(&method{name: prefix + s.StreamName, open: open, stream: true}, s.Handler)
+		name := prefix + s.StreamName
+		s.Handler = r.guard.streaming(&method{name: name, open: open, stream: true, minds: mindsShutdown(name)}, s.Handler)
 	}
 	r.Server.RegisterService(&guarded, impl)
 }
@@ -72,6 +78,9 @@ func (g *guard) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 func (g *guard) streaming(m *method, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(impl any, s grpc.ServerStream) error {
 		return g.call(s.Context(), m, func() error {
+			if m.minds {
+				return next(impl, &readStream{s})
+			}
 			return next(impl, &guardedStream{s, g})
 		})
 	}
@@ -116,6 +125,18 @@ func (g *guard) recovered(m *method, caller string, run func() error) (err error
 	return run()
 }
 
+// mindsShutdown reports whether a method ends its streams itself when the
+// server shuts down.
+func mindsShutdown(name string) bool {
+	return name == pushdv1.ControlService_Publish_FullMethodName
+}
+
+// readStream is a stream that goes on after a message that can't be read.
+type readStream struct{ grpc.ServerStream }
+
+// RecvMsg implements grpc.ServerStream.
+func (s *readStream) RecvMsg(v any) error { return read(s.ServerStream.RecvMsg, v) }
+
 // guardedStream is a stream whose reader does not wait for a silent client
 // when the server shuts down.
 type guardedStream struct {
@@ -126,8 +147,8 @@ type guardedStream struct {
 // RecvMsg implements grpc.ServerStream.
 func (s *guardedStream) RecvMsg(v any) error {
 	got := make(chan error, 1)
-	// It ends with the stream at the latest; Shutdown waits for it.
-	s.guard.receiving.Go(func() { got <- read(s.ServerStream.RecvMsg, v) })
+	// It ends with the stream at the latest.
+	s.guard.background.Go(func() { got <- read(s.ServerStream.RecvMsg, v) })
 	select {
 	case err := <-got:
 		return err

@@ -19,7 +19,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/control"
+	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
 )
@@ -35,12 +37,39 @@ const goodKey = "correct-horse-battery-staple-0123456789"
 // router records what it is given.
 type router struct {
 	onPublish func(context.Context, *message.Message) error
+	onSubmit  func(*message.Message, func(message.Accepted, error)) error
+	onRead    func(address.Target, history.Query) (*history.Page, error)
 	onStats   func(stats.Query, bool) (*stats.Cluster, error)
+	answer    *message.Accepted // nil: no more than the id
+	keeps     bool
 	away      atomic.Bool // not ready
 
 	mu        sync.Mutex
 	published []*message.Message
 	asked     int
+}
+
+func (r *router) Submit(m *message.Message, done func(message.Accepted, error)) error {
+	if r.onSubmit == nil {
+		done(r.Publish(context.Background(), m))
+		return nil
+	}
+	r.mu.Lock()
+	r.published = append(r.published, m)
+	r.mu.Unlock()
+	return r.onSubmit(m, done)
+}
+
+func (r *router) Keeps(address.Target) bool { return r.keeps }
+
+func (r *router) Read(_ context.Context, t address.Target, q history.Query) (*history.Page, error) {
+	r.mu.Lock()
+	r.asked++
+	r.mu.Unlock()
+	if r.onRead != nil {
+		return r.onRead(t, q)
+	}
+	return &history.Page{}, nil
 }
 
 func (r *router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
@@ -51,6 +80,9 @@ func (r *router) Publish(ctx context.Context, m *message.Message) (message.Accep
 		if err := r.onPublish(ctx, m); err != nil {
 			return message.Accepted{}, err
 		}
+	}
+	if r.answer != nil {
+		return *r.answer, nil
 	}
 	return message.Accepted{ID: m.ID}, nil
 }
@@ -91,6 +123,7 @@ type fixture struct {
 	addr   string
 	conn   *grpc.ClientConn
 	api    pushdv1.ControlServiceClient
+	admin  pushdv1.AdminServiceClient
 	served chan error // what Serve returned
 }
 
@@ -112,7 +145,7 @@ func start(t *testing.T, o control.Options, r *router) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.api = pushdv1.NewControlServiceClient(f.conn)
+	f.api, f.admin = pushdv1.NewControlServiceClient(f.conn), pushdv1.NewAdminServiceClient(f.conn)
 	t.Cleanup(func() {
 		_ = f.conn.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

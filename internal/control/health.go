@@ -15,8 +15,8 @@ import (
 // watchInterval is how often a watcher looks whether the Router is ready.
 const watchInterval = time.Second
 
-// health is the gRPC health service. The server as a whole ("") and the
-// ControlService serve when SetServing said so and the Router is ready.
+// health is the gRPC health service. The server as a whole (""), the
+// ControlService and the AdminService serve when SetServing said so and the Router is ready.
 type health struct {
 	grpc_health_v1.UnimplementedHealthServer
 	// Set once.
@@ -57,7 +57,12 @@ func (h *health) state() (grpc_health_v1.HealthCheckResponse_ServingStatus, <-ch
 }
 
 func isKnownService(name string) bool {
-	return name == "" || name == pushdv1.ControlService_ServiceDesc.ServiceName
+	switch name {
+	case "", pushdv1.ControlService_ServiceDesc.ServiceName, pushdv1.AdminService_ServiceDesc.ServiceName:
+		return true
+	default:
+		return false
+	}
 }
 
 // Check implements the RPC.
@@ -76,6 +81,7 @@ func (h *health) List(context.Context, *grpc_health_v1.HealthListRequest) (*grpc
 	return &grpc_health_v1.HealthListResponse{Statuses: map[string]*grpc_health_v1.HealthCheckResponse{
 		"": answer,
 		pushdv1.ControlService_ServiceDesc.ServiceName: answer,
+		pushdv1.AdminService_ServiceDesc.ServiceName:   answer,
 	}}, nil
 }
 

@@ -22,7 +22,7 @@ func TestHealthCheck(t *testing.T) {
 	client := grpc_health_v1.NewHealthClient(f.conn)
 	check := func(when string, want grpc_health_v1.HealthCheckResponse_ServingStatus) {
 		t.Helper()
-		names := []string{"", "pushd.v1.ControlService"}
+		names := []string{"", "pushd.v1.ControlService", "pushd.v1.AdminService"}
 		for _, service := range names {
 			got, err := client.Check(within(t), &grpc_health_v1.HealthCheckRequest{Service: service})
 			if err != nil {

@@ -16,6 +16,10 @@ type metrics struct {
 	calls   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	panics  prometheus.Counter
+	// commands counts those of Publish streams; accepted are its counters of
+	// what went well, by command. An unknown one never does.
+	commands *prometheus.CounterVec
+	accepted [commands]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -30,11 +34,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_control_panics_total", Help: "Calls that ended in a panic.",
 		}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_control_commands_total", Help: "Commands of Publish streams that were answered, by command and gRPC code.",
+		}, []string{"command", "code"}),
+	}
+	for c := commandUnknown + 1; int(c) < commands; c++ {
+		m.accepted[c] = m.commands.WithLabelValues(c.String(), codes.OK.String())
 	}
 	if reg == nil {
 		return m, nil
 	}
-	if err := errors.Join(reg.Register(m.calls), reg.Register(m.seconds), reg.Register(m.panics)); err != nil {
+	if err := errors.Join(reg.Register(m.calls), reg.Register(m.seconds), reg.Register(m.panics), reg.Register(m.commands)); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return m, nil
@@ -47,4 +57,9 @@ func (m *metrics) ended(of *method, code codes.Code, took time.Duration) {
 	if !of.stream {
 		m.seconds.WithLabelValues(of.name).Observe(took.Seconds())
 	}
+}
+
+// refused counts a command of a stream.
+func (m *metrics) refused(c command, code codes.Code) {
+	m.commands.WithLabelValues(c.String(), code.String()).Inc()
 }

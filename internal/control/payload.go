@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -151,43 +152,61 @@ func rawFault(text []byte) string {
 	if d.PeekKind() != '{' {
 		return "must be one JSON object"
 	}
-	fault := "must have a type"
+	faults := rawFaults{kind: "must have a type"}
 	_, err := d.ReadToken()
 	for err == nil && d.PeekKind() == '"' {
-		fault, err = memberFault(d, fault)
+		err = faults.readMember(d)
 	}
 	if err == nil {
 		_, err = d.ReadToken() // the end of the object
 	}
 	if err == nil {
 		if _, err = d.ReadToken(); errors.Is(err, io.EOF) {
-			return fault
+			return cmp.Or(faults.kind, faults.name)
 		}
 	}
 	return syntaxFault(text)
 }
 
-// memberFault reads one member of a message. It returns what is wrong with the
-// type if the member is the type, else fault.
-func memberFault(d *jsontext.Decoder, fault string) (string, error) {
+// rawFaults is what is wrong with the members of a whole message.
+type rawFaults struct{ kind, name string } // of its type, of its names
+
+// readMember reads one member.
+func (f *rawFaults) readMember(d *jsontext.Decoder) error {
 	name, err := d.ReadToken()
 	if err != nil {
-		return fault, err //nolint:wrapcheck // It only tells good from bad.
+		return err //nolint:wrapcheck // It only tells good from bad.
 	}
-	if name.String() != "type" {
-		return fault, d.SkipValue() //nolint:wrapcheck // As above.
+	switch name := name.String(); {
+	case isAdded(name):
+		f.name = "must not have the members messageId, offset, epoch, channel and deliveryId, which pushd itself adds"
+		return d.SkipValue() //nolint:wrapcheck // As above.
+	case name != "type":
+		return d.SkipValue() //nolint:wrapcheck // As above.
 	}
 	if d.PeekKind() != '"' {
-		return "must have a string as type", d.SkipValue() //nolint:wrapcheck // As above.
+		f.kind = "must have a string as type"
+		return d.SkipValue() //nolint:wrapcheck // As above.
 	}
 	value, err := d.ReadToken()
 	if err != nil {
-		return fault, err //nolint:wrapcheck // As above.
+		return err //nolint:wrapcheck // As above.
 	}
-	if fault = eventTypeFault(value.String()); fault != "" {
-		fault = "type " + fault
+	if f.kind = eventTypeFault(value.String()); f.kind != "" {
+		f.kind = "type " + f.kind
 	}
-	return fault, nil
+	return nil
+}
+
+// isAdded reports whether pushd puts a member of this name beside the data of
+// a message on its way to clients.
+func isAdded(name string) bool {
+	switch name {
+	case "messageId", "offset", "epoch", "channel", "deliveryId":
+		return true
+	default:
+		return false
+	}
 }
 
 // syntaxFault says where text stops being one JSON value. The library's own

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
+	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
 )
@@ -23,6 +25,7 @@ func FuzzPayload(f *testing.F) {
 	f.Add("x", `{"type":"news"}`)
 	f.Add("x", "{\"type\":\n\"\\u0065rror\"}")
 	f.Add("x", `{"a":1,"a":2}`)
+	f.Add("x", `{"type":"news","\u006dessageId":1}`)
 	f.Add("\xff", "\"\xff\"")
 	f.Fuzz(func(t *testing.T, eventType, text string) {
 		c := composer{limit: 1000}
@@ -64,6 +67,9 @@ func FuzzPayload(f *testing.F) {
 			var got map[string]any
 			decodeStrictly(t, payload, &got)
 			kind, ok := got["type"].(string)
+			for name := range got {
+				ok = ok && !isAdded(name)
+			}
 			if !ok || isReserved(kind) || eventTypeFault(kind) != "" || string(payload) != want {
 				t.Errorf("%q became %s", text, payload)
 			}
@@ -165,6 +171,17 @@ type nullRouter struct{}
 
 func (nullRouter) Publish(context.Context, *message.Message) (message.Accepted, error) {
 	return message.Accepted{}, nil
+}
+
+func (nullRouter) Submit(m *message.Message, done func(message.Accepted, error)) error {
+	done(message.Accepted{ID: m.ID}, nil)
+	return nil
+}
+
+func (nullRouter) Keeps(address.Target) bool { return false }
+
+func (nullRouter) Read(context.Context, address.Target, history.Query) (*history.Page, error) {
+	return &history.Page{}, nil
 }
 
 func (nullRouter) Stats(context.Context, stats.Query, bool) (*stats.Cluster, error) {

@@ -87,7 +87,8 @@ func NewServer(o Options, r Router) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)
 	guarded := registrar{s.grpc, s.guard}
-	pushdv1.RegisterControlServiceServer(guarded, &service{router: r, compose: composer{o.MaxPayload}})
+	pushdv1.RegisterControlServiceServer(guarded, &service{router: r, compose: composer{o.MaxPayload}, guard: s.guard})
+	pushdv1.RegisterAdminServiceServer(guarded, &admin{history: r})
 	grpc_health_v1.RegisterHealthServer(guarded, s.health)
 	reflection.Register(guarded)
 	return s, nil
@@ -127,6 +128,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("calls in flight were cut: %w", context.Cause(ctx))
 	}
 	graceful.Wait()
-	s.guard.receiving.Wait()
+	s.guard.background.Wait()
 	return err
 }

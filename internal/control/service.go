@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"fmt"
-	"time"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/internal/address"
@@ -12,11 +11,10 @@ import (
 )
 
 // Router is what the Control API needs of the cluster. Its methods are called
-// concurrently and return when their context ends.
+// concurrently; those with a context return when it ends.
 type Router interface {
-	// Publish takes m over and returns when NATS has it. Errors are those of
-	// package message, or the context's.
-	Publish(ctx context.Context, m *message.Message) (message.Accepted, error)
+	Publisher
+	Reader
 	// Stats sums the figures of the cluster. Unless fresh they may be a
 	// second old.
 	Stats(ctx context.Context, q stats.Query, fresh bool) (*stats.Cluster, error)
@@ -24,143 +22,151 @@ type Router interface {
 	Ready() bool
 }
 
+// Publisher takes messages.
+type Publisher interface {
+	// Publish takes m over and returns when NATS has it, has stored it where it
+	// is kept, and has a receipt if m asks for one. Errors are those of package
+	// message, or the context's.
+	Publish(ctx context.Context, m *message.Message) (message.Accepted, error)
+	// Submit takes m, which asks for no receipt, and calls done once with what
+	// Publish would return, unless it returns an error. Messages for one target
+	// go out in the order of the calls, those of Publish among them. It does not
+	// wait. done may be called before Submit returns, and must not block.
+	Submit(m *message.Message, done func(message.Accepted, error)) error
+	// Keeps reports whether messages for t are stored by rule and can be.
+	Keeps(t address.Target) bool
+}
+
 // service is the ControlService: it checks requests and hands them on.
 type service struct {
 	pushdv1.UnimplementedControlServiceServer
 	router  Router
 	compose composer
+	guard   *guard // of the commands of a stream
 }
 
 // NotifyUser implements the RPC.
 func (s *service) NotifyUser(ctx context.Context, r *pushdv1.NotifyUserRequest) (*pushdv1.NotifyUserResponse, error) {
-	var f fields
-	tenant, user := f.tenant(r.GetTenantId()), f.user(r.GetUserId())
-	kind := f.notificationType(r.GetNotificationType())
-	payload := s.compose.notification(&f, notification(r))
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	target, err := address.UserTarget(tenant, user)
-	if err != nil {
-		return nil, fmt.Errorf("notify user: %w", err)
-	}
-	id, err := s.publish(ctx, &message.Message{Target: target, NotificationType: kind, Payload: payload})
+	m, err := s.notification(r)
 	if err != nil {
 		return nil, err
 	}
-	return &pushdv1.NotifyUserResponse{MessageId: id}, nil
+	a, err := s.publish(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return notified(&a), nil
 }
 
 // BroadcastTenant implements the RPC.
 func (s *service) BroadcastTenant(ctx context.Context, r *pushdv1.BroadcastTenantRequest) (*pushdv1.BroadcastTenantResponse, error) {
-	var f fields
-	tenant := f.tenant(r.GetTenantId())
-	payload := s.compose.event(&f, r.GetEventType(), tenantEvent(r))
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	target, err := address.TenantTarget(tenant)
-	if err != nil {
-		return nil, fmt.Errorf("broadcast to tenant: %w", err)
-	}
-	id, err := s.publish(ctx, &message.Message{Target: target, Payload: payload})
+	m, err := s.tenantEvent(r)
 	if err != nil {
 		return nil, err
 	}
-	return &pushdv1.BroadcastTenantResponse{MessageId: id}, nil
+	a, err := s.publish(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return broadcastToTenant(&a), nil
 }
 
 // SendChannel implements the RPC.
 func (s *service) SendChannel(ctx context.Context, r *pushdv1.SendChannelRequest) (*pushdv1.SendChannelResponse, error) {
-	var f fields
-	tenant, channel := f.channel(r.GetTenantId(), r.GetChannel())
-	payload := s.compose.event(&f, r.GetEventType(), channelEvent(r))
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	target, err := address.ChannelTarget(tenant, channel)
-	if err != nil {
-		return nil, fmt.Errorf("send to channel: %w", err)
-	}
-	id, err := s.publish(ctx, &message.Message{Target: target, Payload: payload})
+	m, err := s.channelEvent(r)
 	if err != nil {
 		return nil, err
 	}
-	return &pushdv1.SendChannelResponse{MessageId: id}, nil
+	a, err := s.publish(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return sentToChannel(&a), nil
 }
 
 // BroadcastAll implements the RPC.
 func (s *service) BroadcastAll(ctx context.Context, r *pushdv1.BroadcastAllRequest) (*pushdv1.BroadcastAllResponse, error) {
-	var f fields
-	payload := s.compose.event(&f, r.GetEventType(), allEvent(r))
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	id, err := s.publish(ctx, &message.Message{Target: address.AllTarget(), Payload: payload})
+	m, err := s.allEvent(r)
 	if err != nil {
 		return nil, err
 	}
-	return &pushdv1.BroadcastAllResponse{MessageId: id}, nil
+	a, err := s.publish(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return broadcastToAll(&a), nil
 }
 
-// publish names m and gives it away.
-func (s *service) publish(ctx context.Context, m *message.Message) (id string, err error) {
-	m.ID = message.NewID()
-	m.AcceptedAt = time.Now()
+// publish gives m away and waits.
+func (s *service) publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
 	m.TraceParent = traceParent(ctx)
-	id = m.ID.String()
-	if _, err := s.router.Publish(ctx, m); err != nil {
-		return "", fmt.Errorf("publish: %w", err)
+	a, err := s.router.Publish(ctx, m)
+	if err != nil {
+		return message.Accepted{}, fmt.Errorf("publish: %w", err)
 	}
-	return id, nil
+	return a, nil
 }
 
-func notification(r *pushdv1.NotifyUserRequest) content {
-	switch p := r.GetPayload().(type) {
-	case *pushdv1.NotifyUserRequest_Json:
-		return content{field: fieldJSON, text: p.Json}
-	case *pushdv1.NotifyUserRequest_Data:
-		return content{field: fieldData, data: p.Data}
-	default:
-		return content{}
+// notification returns the message that r asks for.
+func (s *service) notification(r *pushdv1.NotifyUserRequest) (*message.Message, error) {
+	var f fields
+	tenant, user := f.tenant(r.GetTenantId()), f.user(r.GetUserId())
+	m := &message.Message{
+		ID:               message.NewID(),
+		NotificationType: f.notificationType(r.GetNotificationType()),
+		Payload:          s.compose.notification(&f, notificationContent(r)),
 	}
+	var err error
+	m.Target, err = address.UserTarget(tenant, user)
+	return s.finish(&f, r, m, err)
 }
 
-func tenantEvent(r *pushdv1.BroadcastTenantRequest) content {
-	switch p := r.GetPayload().(type) {
-	case *pushdv1.BroadcastTenantRequest_Json:
-		return content{field: fieldJSON, text: p.Json}
-	case *pushdv1.BroadcastTenantRequest_Data:
-		return content{field: fieldData, data: p.Data}
-	case *pushdv1.BroadcastTenantRequest_Raw:
-		return content{field: fieldRaw, text: p.Raw}
-	default:
-		return content{}
+// tenantEvent returns the message that r asks for.
+func (s *service) tenantEvent(r *pushdv1.BroadcastTenantRequest) (*message.Message, error) {
+	var f fields
+	tenant := f.tenant(r.GetTenantId())
+	m := &message.Message{
+		ID:      message.NewID(),
+		Payload: s.compose.event(&f, r.GetEventType(), tenantContent(r)),
 	}
+	var err error
+	m.Target, err = address.TenantTarget(tenant)
+	return s.finish(&f, r, m, err)
 }
 
-func channelEvent(r *pushdv1.SendChannelRequest) content {
-	switch p := r.GetPayload().(type) {
-	case *pushdv1.SendChannelRequest_Json:
-		return content{field: fieldJSON, text: p.Json}
-	case *pushdv1.SendChannelRequest_Data:
-		return content{field: fieldData, data: p.Data}
-	case *pushdv1.SendChannelRequest_Raw:
-		return content{field: fieldRaw, text: p.Raw}
-	default:
-		return content{}
+// channelEvent returns the message that r asks for.
+func (s *service) channelEvent(r *pushdv1.SendChannelRequest) (*message.Message, error) {
+	var f fields
+	tenant, channel := f.channel(r.GetTenantId(), r.GetChannel())
+	m := &message.Message{
+		ID:      message.NewID(),
+		Payload: s.compose.event(&f, r.GetEventType(), channelContent(r)),
 	}
+	var err error
+	m.Target, err = address.ChannelTarget(tenant, channel)
+	return s.finish(&f, r, m, err)
 }
 
-func allEvent(r *pushdv1.BroadcastAllRequest) content {
-	switch p := r.GetPayload().(type) {
-	case *pushdv1.BroadcastAllRequest_Json:
-		return content{field: fieldJSON, text: p.Json}
-	case *pushdv1.BroadcastAllRequest_Data:
-		return content{field: fieldData, data: p.Data}
-	case *pushdv1.BroadcastAllRequest_Raw:
-		return content{field: fieldRaw, text: p.Raw}
-	default:
-		return content{}
+// allEvent returns the message that r asks for.
+func (s *service) allEvent(r *pushdv1.BroadcastAllRequest) (*message.Message, error) {
+	var f fields
+	m := &message.Message{
+		ID:      message.NewID(),
+		Target:  address.AllTarget(),
+		Payload: s.compose.event(&f, r.GetEventType(), allContent(r)),
 	}
+	return s.finish(&f, r, m, nil)
+}
+
+// finish reads the options into m. The error is about the request as a whole:
+// all that is wrong with it, else why it has no target.
+func (s *service) finish(f *fields, r delivery, m *message.Message, noTarget error) (*message.Message, error) {
+	s.deliver(f, r, m)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	if noTarget != nil {
+		return nil, fmt.Errorf("make the target: %w", noTarget)
+	}
+	return m, nil
 }

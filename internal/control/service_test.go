@@ -157,21 +157,22 @@ func TestPayloads(t *testing.T) {
 		request proto.Message
 		want    string
 	}{
-		"notification":     {notify("acme", "ann", "", `{"b":1,"a":2}`), `{"type":"notification","data":{"b":1,"a":2}}`},
-		"event":            {broadcast("acme", "news", `{"b":1,"a":2}`), `{"type":"news","data":{"b":1,"a":2}}`},
-		"channel event":    {send("", "public:x"), `{"type":"news","data":1}`},
-		"null":             {all("news", "null"), `{"type":"news","data":null}`},
-		"byte for byte":    {all("news", ` [1.0, 1e2 ,"\u00e9é\/"]	`), `{"type":"news","data": [1.0, 1e2 ,"\u00e9é\/"]	}`},
-		"lines":            {all("news", "\r\n{\"a\":\n1,\r\"b\\n\":2}\n"), `{"type":"news","data":  {"a": 1, "b\n":2} }`},
-		"big number":       {all("news", `123456789012345678901234567890`), `{"type":"news","data":123456789012345678901234567890}`},
-		"strange type":     {all(`a"b\c d<é`, "1"), `{"type":"a\"b\\c d<é","data":1}`},
-		"long type":        {all(strings.Repeat(`"`, 64), "1"), `{"type":"` + strings.Repeat(`\"`, 64) + `","data":1}`},
-		"notification too": {all("notification", "1"), `{"type":"notification","data":1}`},
-		"channel_message":  {all("channel_message", "1"), `{"type":"channel_message","data":1}`},
-		"longest":          {all("x", longest), `{"type":"x","data":` + longest + `}`},
-		"raw":              {allRaw(`{ "x":[{"type":1}], "type" : "news"}`), `{ "x":[{"type":1}], "type" : "news"}`},
-		"raw lines":        {allRaw("\n{\"type\":\"news\",\r\n\"n\":1}\n"), ` {"type":"news",  "n":1} `},
-		"raw escaped type": {allRaw(`{"\u0074ype":"\u006eews"}`), `{"\u0074ype":"\u006eews"}`},
+		"notification":       {notify("acme", "ann", "", `{"b":1,"a":2}`), `{"type":"notification","data":{"b":1,"a":2}}`},
+		"event":              {broadcast("acme", "news", `{"b":1,"a":2}`), `{"type":"news","data":{"b":1,"a":2}}`},
+		"channel event":      {send("", "public:x"), `{"type":"news","data":1}`},
+		"null":               {all("news", "null"), `{"type":"news","data":null}`},
+		"byte for byte":      {all("news", ` [1.0, 1e2 ,"\u00e9é\/"]	`), `{"type":"news","data": [1.0, 1e2 ,"\u00e9é\/"]	}`},
+		"lines":              {all("news", "\r\n{\"a\":\n1,\r\"b\\n\":2}\n"), `{"type":"news","data":  {"a": 1, "b\n":2} }`},
+		"big number":         {all("news", `123456789012345678901234567890`), `{"type":"news","data":123456789012345678901234567890}`},
+		"strange type":       {all(`a"b\c d<é`, "1"), `{"type":"a\"b\\c d<é","data":1}`},
+		"long type":          {all(strings.Repeat(`"`, 64), "1"), `{"type":"` + strings.Repeat(`\"`, 64) + `","data":1}`},
+		"notification too":   {all("notification", "1"), `{"type":"notification","data":1}`},
+		"channel_message":    {all("channel_message", "1"), `{"type":"channel_message","data":1}`},
+		"longest":            {all("x", longest), `{"type":"x","data":` + longest + `}`},
+		"raw":                {allRaw(`{ "x":[{"type":1}], "type" : "news"}`), `{ "x":[{"type":1}], "type" : "news"}`},
+		"raw lines":          {allRaw("\n{\"type\":\"news\",\r\n\"n\":1}\n"), ` {"type":"news",  "n":1} `},
+		"raw members within": {allRaw(`{"type":"x","data":{"messageId":1,"offset":2},"Channel":1}`), `{"type":"x","data":{"messageId":1,"offset":2},"Channel":1}`},
+		"raw escaped type":   {allRaw(`{"\u0074ype":"\u006eews"}`), `{"\u0074ype":"\u006eews"}`},
 		"data": {
 			allData(t, map[string]any{"b": 1, "a": []any{true, nil, 1.5, "x\ny"}}),
 			`{"type":"news","data":{"a":[true,null,1.5,"x\ny"],"b":1}}`,
@@ -301,6 +302,12 @@ func TestRefusedRequests(t *testing.T) {
 		"raw with long type":        {allRaw(`{"type":"` + strings.Repeat("x", 65) + `"}`), bad, []string{"raw"}},
 		"raw with control":          {allRaw(`{"type":"a\nb"}`), bad, []string{"raw"}},
 		"raw with escaped reserved": {allRaw(`{"type":"\u0065rror"}`), bad, []string{"raw"}},
+		"raw with messageId":        {allRaw(`{"type":"x","messageId":"1"}`), bad, []string{"raw"}},
+		"raw with offset":           {allRaw(`{"offset":1,"type":"x"}`), bad, []string{"raw"}},
+		"raw with epoch":            {allRaw(`{"type":"x","epoch":null}`), bad, []string{"raw"}},
+		"raw with channel":          {allRaw(`{"channel":{},"type":"x"}`), bad, []string{"raw"}},
+		"raw with deliveryId":       {allRaw(`{"type":"x","deliveryId":[]}`), bad, []string{"raw"}},
+		"raw with hidden offset":    {allRaw(`{"type":"x","\u006fffset":1}`), bad, []string{"raw"}},
 		"raw and more":              {allRaw(`{"type":"x"}{}`), bad, []string{"raw"}},
 		"half a raw":                {allRaw(`{"type":"x"`), bad, []string{"raw"}},
 		"no channel":                {send("acme", ""), channel, []string{"channel"}},
@@ -340,8 +347,12 @@ func TestRefusedRequests(t *testing.T) {
 	}
 	for name, c := range table {
 		t.Run(name, func(t *testing.T) {
+			want := told{code: codes.InvalidArgument, reason: c.reason, fields: c.fields}
 			_, err := invoke(within(t), f.api, c.request)
-			checkRefusal(t, err, told{code: codes.InvalidArgument, reason: c.reason, fields: c.fields})
+			checkRefusal(t, err, want)
+			if asCommand(c.request) != nil {
+				checkRefusal(t, oneByStream(t, f, c.request), want)
+			}
 		})
 	}
 	if n := r.calls(); n != 0 {
@@ -391,17 +402,25 @@ func TestRouterErrors(t *testing.T) {
 		err  error
 		want told
 	}{
-		"unavailable": {fmt.Errorf("publish: %w", message.ErrUnavailable), told{code: codes.Unavailable, reason: "UNAVAILABLE", retry: true}},
-		"overloaded":  {fmt.Errorf("publish: %w", message.ErrOverloaded), told{code: codes.ResourceExhausted, reason: "RATE_LIMITED", retry: true}},
-		"too large":   {message.ErrTooLarge, told{code: codes.InvalidArgument, reason: "MESSAGE_TOO_LARGE"}},
-		"deadline":    {context.DeadlineExceeded, told{code: codes.DeadlineExceeded, reason: "UNAVAILABLE"}},
-		"canceled":    {context.Canceled, told{code: codes.Canceled, reason: "UNAVAILABLE"}},
-		"unknown":     {errors.New("secret detail"), told{code: codes.Internal, reason: "INTERNAL"}},
+		"unavailable":  {fmt.Errorf("publish: %w", message.ErrUnavailable), told{code: codes.Unavailable, reason: "UNAVAILABLE", retry: true}},
+		"overloaded":   {fmt.Errorf("publish: %w", message.ErrOverloaded), told{code: codes.ResourceExhausted, reason: "RATE_LIMITED", retry: true}},
+		"too large":    {message.ErrTooLarge, told{code: codes.InvalidArgument, reason: "MESSAGE_TOO_LARGE"}},
+		"key conflict": {fmt.Errorf("publish: %w", message.ErrKeyConflict), told{code: codes.AlreadyExists, reason: "KEY_CONFLICT"}},
+		"not stored":   {fmt.Errorf("publish: %w", message.ErrNotStored), told{code: codes.FailedPrecondition, reason: "NOT_AVAILABLE"}},
+		"history full": {fmt.Errorf("publish: %w", message.ErrHistoryFull), told{code: codes.ResourceExhausted, reason: "UNAVAILABLE", retry: true}},
+		"deadline":     {context.DeadlineExceeded, told{code: codes.DeadlineExceeded, reason: "UNAVAILABLE"}},
+		"canceled":     {context.Canceled, told{code: codes.Canceled, reason: "UNAVAILABLE"}},
+		"unknown":      {errors.New("secret detail"), told{code: codes.Internal, reason: "INTERNAL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.onPublish = func(context.Context, *message.Message) error { return c.err }
 			_, err := f.api.NotifyUser(within(t), notify("acme", "ann", "", "1"))
 			checkRefusal(t, err, c.want)
+			streamed := oneByStream(t, f, notify("acme", "ann", "", "1"))
+			checkRefusal(t, streamed, c.want)
+			if strings.Contains(streamed.Error(), "secret detail") {
+				t.Errorf("the caller of the stream is told %v", streamed)
+			}
 			if strings.Contains(err.Error(), "secret detail") {
 				t.Errorf("the caller is told %v", err)
 			}

@@ -50,7 +50,7 @@ func TestGrpcurlNeedsNoProtoFiles(t *testing.T) {
 	ctx := bounded(t)
 	n := startNode(ctx, t, "solo")
 	services := strings.Fields(callWith(ctx, t, n, "", "list"))
-	for _, want := range []string{"pushd.v1.ControlService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} {
+	for _, want := range []string{"pushd.v1.ControlService", "pushd.v1.AdminService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} {
 		found := false
 		for _, s := range services {
 			found = found || s == want
@@ -60,8 +60,12 @@ func TestGrpcurlNeedsNoProtoFiles(t *testing.T) {
 		}
 	}
 	methods := strings.Fields(callWith(ctx, t, n, "", "list", "pushd.v1.ControlService"))
-	if len(methods) != 5 {
+	if len(methods) != 6 {
 		t.Errorf("methods %v", methods)
+	}
+	methods = strings.Fields(callWith(ctx, t, n, "", "list", "pushd.v1.AdminService"))
+	if len(methods) != 1 {
+		t.Errorf("methods of operators %v", methods)
 	}
 	if text := callWith(ctx, t, n, "", "describe", "pushd.v1.NotifyUserRequest"); !strings.Contains(text, "notification_type") {
 		t.Errorf("describe: %s", text)
