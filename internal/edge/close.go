@@ -1,12 +1,14 @@
 package edge
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 // Close codes of the protocol. The range tells a client what to do:
@@ -61,6 +63,9 @@ const (
 	lingerAfterClose = time.Second
 	// flushBeforeClose is how long what was queued may take to go out first.
 	flushBeforeClose = 5 * time.Second
+	// comeBackWithin spreads the reconnects of those that are sent away at the
+	// same moment.
+	comeBackWithin = time.Second
 )
 
 // closeLocked ends c with a close frame. What is queued goes out first, except
@@ -69,6 +74,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	if c.state >= stateClosing {
 		return
 	}
+	greeted := c.state == stateOpen
 	c.detachLocked()
 	c.state = stateClosing
 	l := c.loop
@@ -77,6 +83,9 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 		l.lose(dropSlowConsumer, c.out.discard())
 	}
 	c.cutLaterLocked(flushBeforeClose)
+	if code == closeDrain && greeted && c.dialect != handshake.Plain {
+		c.out.push(goingAwayFrame(c, rand.N(comeBackWithin), reason)) //nolint:gosec // Jitter is no secret.
+	}
 	c.out.push(frame.Close(code, reason))
 	l.markDirty(c)
 }

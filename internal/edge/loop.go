@@ -31,7 +31,7 @@ const (
 // delivery is one message on its way to the members of one target on a loop.
 type delivery struct {
 	target           address.Target
-	frame            *frame.Frame
+	event            *event
 	notificationType string
 	exclude          message.ID
 	deadline         time.Time
@@ -60,6 +60,9 @@ type loop struct {
 	// limits hold the clients of this loop, deflateLimits those that have
 	// negotiated permessage-deflate.
 	limits, deflateLimits frame.Limits
+
+	// calls is what other goroutines want done here.
+	calls calls
 
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
@@ -199,6 +202,7 @@ func (l *loop) drainLocked() {
 	l.inboxMu.Unlock()
 
 	l.tell(time.Now())
+	l.callLocked()
 	for i := range batch {
 		l.fanOutLocked(&batch[i])
 	}
@@ -233,7 +237,8 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 		return
 	}
 	l.messagesOut++
-	c.sendLocked(d.frame)
+	// A notification's offset is for those who follow the user's inbox.
+	c.sendLocked(d.event.frame(c.dialect, d.target.Kind() == address.KindChannel))
 }
 
 // markDirty puts c on the list of connections to write to.
