@@ -46,18 +46,17 @@ func protoMessage(m *message.Message, withOffset bool) *pushdv1.ServerMessage {
 // takeApart returns the type of a payload, and its data if there are no other
 // members; else nil.
 func takeApart(payload []byte) (kind string, data jsontext.Value) {
-	var all struct {
-		Type string         `json:"type"`
-		Data jsontext.Value `json:"data"`
-		More jsontext.Value `json:",unknown"`
-	}
-	if err := json.Unmarshal(payload, &all); err != nil {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(payload, &members); err != nil {
 		return "", nil
 	}
-	if len(all.More) > 0 {
-		return all.Type, nil
+	if text, err := jsontext.AppendUnquote(nil, members["type"]); err == nil {
+		kind = string(text)
 	}
-	return all.Type, all.Data
+	if len(members) != 2 || kind == "" {
+		return kind, nil
+	}
+	return kind, members["data"]
 }
 
 // protoChannelMessage takes apart what channelMessage made; nil: it is something

@@ -40,45 +40,52 @@ func parseProto(piece []byte) (command, error) {
 	if m.GetId() != "" {
 		cmd.id = appendQuoted(nil, m.GetId())
 	}
-	data, ok := []byte("{"), true
+	kind, data, ok := inTerms(&m)
+	cmd.kind = kind
+	if !ok {
+		return cmd, errInvalidFormat
+	}
+	cmd.data = data
+	return cmd, nil
+}
+
+// inTerms returns the type and the data that m has in pushd.v1.json: no type for a
+// request that is not known. ok is false for one that pushd.v1.json can't say.
+func inTerms(m *pushdv1.ClientMessage) (kind string, data []byte, ok bool) {
+	data, ok = []byte("{"), true
 	switch r := m.GetRequest().(type) {
 	case *pushdv1.ClientMessage_Ping:
-		cmd.kind = "ping"
+		kind = "ping"
 	case *pushdv1.ClientMessage_JoinChannel:
-		cmd.kind = "join_channel"
+		kind = "join_channel"
 		data = appendMember(data, "channel", r.JoinChannel.GetChannel())
 		data = appendProtoPosition(data, "recover", r.JoinChannel.GetRecover())
 	case *pushdv1.ClientMessage_LeaveChannel:
-		cmd.kind = "leave_channel"
+		kind = "leave_channel"
 		data = appendMember(data, "channel", r.LeaveChannel.GetChannel())
 	case *pushdv1.ClientMessage_SendMessage:
-		cmd.kind = "send_message"
+		kind = "send_message"
 		data, ok = appendPost(data, r.SendMessage)
 	case *pushdv1.ClientMessage_SubscribeNotifications:
-		cmd.kind = "subscribe_notifications"
+		kind = "subscribe_notifications"
 		data = appendTypes(data, r.SubscribeNotifications.GetTypes())
 		data = appendProtoPosition(data, "recover", r.SubscribeNotifications.GetRecover())
 	case *pushdv1.ClientMessage_UnsubscribeNotifications:
-		cmd.kind = "unsubscribe_notifications"
+		kind = "unsubscribe_notifications"
 		data = appendTypes(data, r.UnsubscribeNotifications.GetTypes())
 	case *pushdv1.ClientMessage_GetHistory:
-		cmd.kind = "get_history"
+		kind = "get_history"
 		data = appendExcerpt(data, r.GetHistory)
 	case *pushdv1.ClientMessage_Ack:
-		cmd.kind = "ack"
+		kind = "ack"
 		data = appendStrings(data, "deliveryIds", r.Ack.GetDeliveryIds())
 	case *pushdv1.ClientMessage_GetPresence:
-		cmd.kind = "get_presence"
+		kind = "get_presence"
 		data = appendMember(data, "channel", r.GetPresence.GetChannel())
 	case *pushdv1.ClientMessage_RefreshToken:
-		cmd.kind = "refresh_token"
+		kind = "refresh_token"
 	}
-	cmd.data = append(data, '}')
-	if !ok {
-		cmd.data = nil
-		return cmd, errInvalidFormat
-	}
-	return cmd, nil
+	return kind, append(data, '}'), ok
 }
 
 // appendPost appends the members of a message for a channel. ok is false when
