@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 )
@@ -26,7 +27,7 @@ func protoMessage(m *message.Message, withOffset bool) *pushdv1.ServerMessage {
 		}
 	}
 	kind, data := takeApart(m.Payload)
-	if kind == "notification" && data != nil {
+	if m.Target.Kind() == address.KindUser && kind == "notification" && data != nil {
 		return &pushdv1.ServerMessage{Message: &pushdv1.ServerMessage_Notification{Notification: &pushdv1.Notification{
 			Data: string(data), MessageId: m.ID.String(), Offset: offset, DeliveryId: deliveryID(m),
 		}}}
