@@ -8,7 +8,6 @@ import (
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge/frame"
-	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 // Close codes of the protocol. The range tells a client what to do:
@@ -83,7 +82,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 		l.lose(dropSlowConsumer, c.out.discard())
 	}
 	c.cutLaterLocked(flushBeforeClose)
-	if code == closeDrain && greeted && c.dialect != handshake.Plain {
+	if code == closeDrain && greeted && c.v1() {
 		c.out.push(goingAwayFrame(c, rand.N(comeBackWithin), reason)) //nolint:gosec // Jitter is no secret.
 	}
 	c.out.push(frame.Close(code, reason))

@@ -293,6 +293,9 @@ func (c *conn) own() *seldom {
 	return c.seldom
 }
 
+// v1 reports whether c speaks more than the plain dialect.
+func (c *conn) v1() bool { return c.dialect != handshake.Plain }
+
 // tidyLocked gives c.seldom back if there is nothing in it.
 func (c *conn) tidyLocked() {
 	if c.seldom != nil && c.seldom.isEmpty() {

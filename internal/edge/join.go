@@ -8,7 +8,6 @@ import (
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
-	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 // pendingJoin is a join whose interest is not live yet. One reference of
@@ -62,7 +61,7 @@ func (c *conn) joinChannelLocked(cmd command) error {
 		return &fault{codePermissionDenied, textAccessDenied}
 	}
 	var from *resume
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		if from, err = cmd.resume(); err != nil {
 			return err
 		}
@@ -86,7 +85,7 @@ func (c *conn) subscribeLocked(cmd command) error {
 		return &fault{codePermissionDenied, textDenied}
 	}
 	var from *resume
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		if from, err = cmd.resume(); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func connectionFrame(c *conn, now time.Time) *frame.Frame {
 	b := appendHead(nil, "connection", nil)
 	b = appendMember(b, "connectionId", c.id.String())
 	b = appendTime(appendName(b, "timestamp"), now)
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		b = appendIdentity(b, c)
 	}
 	return frame.Text(append(b, endOfData...))
@@ -136,7 +136,7 @@ func errorFrame(c *conn, cmd command, f *fault) *frame.Frame {
 	b := appendHead(nil, "error", cmd.id)
 	b = appendMember(b, "error", f.text)
 	b = appendMember(b, "code", f.code)
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		retryAfter := c.retryAfterLocked(f.code)
 		b = appendBool(b, "retryable", retryAfter > 0)
 		if retryAfter > 0 {

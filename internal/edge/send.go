@@ -10,7 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/aegisx/pushd/internal/address"
-	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/message"
 )
 
@@ -29,7 +28,7 @@ func (c *conn) sendMessageLocked(cmd command) error {
 	}
 	cmd.about = p.channel
 	key := ""
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		if key, err = c.parseKey(p.key); err != nil {
 			return err
 		}
@@ -48,7 +47,7 @@ func (c *conn) sendMessageLocked(cmd command) error {
 		FromClient: true,
 		Payload:    channelMessage(c, p.channel, p.text, now),
 	}
-	if c.dialect != handshake.Plain && (cmd.id != nil || key != "") {
+	if c.v1() && (cmd.id != nil || key != "") {
 		return c.submitLocked(cmd, m)
 	}
 	if err := c.loop.hub.bus.Enqueue(m); err != nil {

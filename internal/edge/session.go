@@ -148,7 +148,7 @@ func (c *conn) dispatchLocked(cmd command) error {
 	case "subscribe_notifications":
 		return c.subscribeLocked(cmd)
 	}
-	if c.dialect != handshake.Plain {
+	if c.v1() {
 		return c.dispatchMoreLocked(cmd)
 	}
 	return cmd.unknown()
