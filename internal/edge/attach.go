@@ -30,7 +30,7 @@ func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) err
 		}
 	}
 	l := h.loopFor(user)
-	c := &conn{id: message.NewID(), principal: p, loop: l}
+	c := &conn{id: message.NewID(), principal: p, loop: l, dialect: up.Dialect}
 	c.parser = frame.NewParser(&l.limits)
 	if up.Deflate {
 		c.parser = frame.NewParser(&l.deflateLimits)
@@ -111,4 +111,4 @@ func (l *loop) openLocked(c *conn, failed error) {
 }
 
 // greetLocked tells the client that it is connected.
-func (c *conn) greetLocked() { c.sendLocked(connectionFrame(c.id, time.Now())) }
+func (c *conn) greetLocked() { c.sendLocked(connectionFrame(c, time.Now())) }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -65,6 +66,9 @@ const (
 	lingerAfterClose = time.Second
 	// flushBeforeClose is how long what was queued may take to go out first.
 	flushBeforeClose = 5 * time.Second
+	// comeBackWithin spreads the reconnects of those that are sent away at the
+	// same moment.
+	comeBackWithin = time.Second
 )
 
 // closeLocked ends c with a close frame. What is queued goes out first, except
@@ -73,6 +77,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	if c.state >= stateClosing {
 		return
 	}
+	greeted := c.state == stateOpen
 	c.detachLocked()
 	c.state = stateClosing
 	l := c.loop
@@ -82,6 +87,9 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 		l.lose(dropSlowConsumer, c.out.discard())
 	}
 	c.cutLaterLocked(flushBeforeClose)
+	if code == closeDrain && greeted && c.v1() {
+		c.out.push(goingAwayFrame(c, rand.N(comeBackWithin), reason)) //nolint:gosec // Jitter is no secret.
+	}
 	c.out.push(frame.Close(code, reason))
 	l.markDirty(c)
 }

@@ -26,6 +26,9 @@ const (
 	codePermissionDenied = "permission_denied"
 	codeChannelLimit     = "channel_limit"
 	codeRateLimited      = "rate_limited"
+	codeUnrecoverable    = "unrecoverable"
+	codeKeyConflict      = "key_conflict"
+	codeNotAvailable     = "not_available"
 	codeUnavailable      = "unavailable"
 )
 
@@ -53,10 +56,26 @@ type command struct {
 	id jsontext.Value
 	// data is the JSON object of the command, nil when there was none.
 	data jsontext.Value
+	// about is the channel that it names, once that was read.
+	about address.Channel
 }
 
 // bare returns cmd without its data, to be kept for an answer.
-func (cmd command) bare() command { return command{kind: cmd.kind, id: slices.Clone(cmd.id)} }
+func (cmd command) bare() command {
+	return command{kind: cmd.kind, id: slices.Clone(cmd.id), about: cmd.about}
+}
+
+// subject returns the channel that cmd names; empty: none that could be read.
+func (cmd command) subject() string {
+	if !cmd.about.IsZero() || cmd.data == nil {
+		return cmd.about.String()
+	}
+	c, err := cmd.channel()
+	if err != nil {
+		return ""
+	}
+	return c.String()
+}
 
 // parseCommand reads the envelope of one text message: strict JSON, one
 // object, no duplicate names. Unknown names are ignored. When the envelope
@@ -114,24 +133,33 @@ func (cmd command) channel() (address.Channel, error) {
 	return parseChannel(data.Channel)
 }
 
-// post reads a message for a channel. The message is JSON text without CR and
-// LF, which can only stand between tokens.
-func (cmd command) post() (address.Channel, []byte, error) {
+// post is a message for a channel.
+type post struct {
+	channel address.Channel
+	// text is JSON without CR and LF, which can only stand between tokens.
+	text []byte
+	// key is the JSON text of the key, nil when there was none.
+	key jsontext.Value
+}
+
+// post reads a message for a channel.
+func (cmd command) post() (post, error) {
 	var data struct {
 		Channel *string        `json:"channel"`
 		Message jsontext.Value `json:"message"`
+		Key     jsontext.Value `json:"key"`
 	}
 	if err := cmd.decode(&data); err != nil {
-		return address.Channel{}, nil, err
+		return post{}, err
 	}
 	if data.Message == nil {
-		return address.Channel{}, nil, errInvalidFormat
+		return post{}, errInvalidFormat
 	}
 	c, err := parseChannel(data.Channel)
 	if err != nil {
-		return address.Channel{}, nil, err
+		return post{}, err
 	}
-	return c, message.OneLine(data.Message), nil
+	return post{c, message.OneLine(data.Message), data.Key}, nil
 }
 
 // types reads the notification types to subscribe to.

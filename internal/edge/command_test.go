@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/aegisx/pushd/internal/auth"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 // TestParseCommand has what can't be told from the answers: the parts.
@@ -36,15 +39,15 @@ func TestCommandsAreCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	channel, message, err := cmd.post()
+	p, err := cmd.post()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range text {
 		text[i] = 'X'
 	}
-	if cmd.kind != "send_message" || string(cmd.id) != `"i"` || channel.String() != "c" || string(message) != `{"a":1}` {
-		t.Errorf("%+v, %s, %s", cmd, channel, message)
+	if cmd.kind != "send_message" || string(cmd.id) != `"i"` || p.channel.String() != "c" || string(p.text) != `{"a":1}` {
+		t.Errorf("%+v, %+v", cmd, p)
 	}
 }
 
@@ -128,8 +131,8 @@ func checkParts(t *testing.T, cmd command) {
 	if c, err := cmd.channel(); err == nil && (c.IsZero() || len(c.String()) > 200 || strings.ContainsAny(c.String(), " \r\n\x00")) {
 		t.Fatalf("channel %q", c)
 	}
-	if _, message, err := cmd.post(); err == nil && (!json.Valid(message) || bytes.ContainsAny(message, "\r\n")) {
-		t.Fatalf("message %q", message)
+	if p, err := cmd.post(); err == nil && (!json.Valid(p.text) || bytes.ContainsAny(p.text, "\r\n")) {
+		t.Fatalf("message %q", p.text)
 	}
 	types, err := cmd.types()
 	if err == nil && (types == nil || len(types) > maxTypes) {
@@ -140,8 +143,30 @@ func checkParts(t *testing.T, cmd command) {
 			t.Fatalf("type %q", kind)
 		}
 	}
-	if frame := errorFrame(cmd.id, errInvalidFormat); !json.Valid(frame.Bytes()[headerLen(frame.Len()):]) {
+	checkMoreParts(t, cmd)
+	c := &conn{loop: &loop{hub: &Hub{}}, dialect: handshake.JSON}
+	if frame := errorFrame(c, cmd, errInvalidFormat); !json.Valid(frame.Bytes()[headerLen(frame.Len()):]) {
 		t.Fatalf("the error is %q", frame.Bytes())
+	}
+}
+
+// checkMoreParts is checkParts for what the plain dialect does not have.
+func checkMoreParts(t *testing.T, cmd command) {
+	t.Helper()
+	if from, err := cmd.resume(); err == nil && from != nil && from.epoch == "" {
+		t.Fatalf("resume %+v", from)
+	}
+	if e, err := cmd.excerpt(); err == nil && (e.limit < 1 || e.limit > maxHistory || e.channel.IsZero()) {
+		t.Fatalf("excerpt %+v", e)
+	}
+	if ids, err := cmd.acked(); err == nil && (len(ids) == 0 || len(ids) > maxAcks) {
+		t.Fatalf("%d acks", len(ids))
+	}
+	c := &conn{principal: &auth.Principal{}}
+	if p, err := cmd.post(); err == nil {
+		if key, err := c.parseKey(p.key); err == nil && (len(key) > maxKey || (key == "") != (p.key == nil)) {
+			t.Fatalf("key %q of %s", key, p.key)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/edge/poll"
 	"github.com/aegisx/pushd/internal/message"
 )
@@ -35,8 +36,8 @@ const (
 // driver calls Readable, Writable and Closed, with loop.mu held.
 //
 // Its size is what an idle client costs, so it holds numbers no wider than they
-// need and nothing that only few use; slot is set once, but stands where there
-// is room.
+// need and nothing that only few use; slot and dialect are set once, but stand
+// where there is room.
 type conn struct {
 	// set once
 	id        message.ID
@@ -60,10 +61,12 @@ type conn struct {
 	behindSince moment
 	// due is the tick for which the wheel names this connection; a name for
 	// another tick is old.
-	due   uint32
-	slot  uint32
-	state state
-	dirty bool
+	due  uint32
+	slot uint32
+	// dialect is what the client speaks.
+	dialect handshake.Dialect
+	state   state
+	dirty   bool
 	// blocked says that the kernel took less than it was offered: wait for
 	// Writable.
 	blocked bool
@@ -74,6 +77,15 @@ type seldom struct {
 	// notifications is nil until the client subscribed to types.
 	notifications map[string]struct{}
 	pending       []*pendingJoin
+	// sending counts the messages of the client that wait for an answer.
+	sending int
+	// reading says that a history is being read for the client.
+	reading bool
+}
+
+// isEmpty reports whether nothing is held.
+func (s *seldom) isEmpty() bool {
+	return s.notifications == nil && len(s.pending) == 0 && s.sending == 0 && !s.reading
 }
 
 // Readable implements poll.Handler: it takes what the socket read.
@@ -305,4 +317,14 @@ func (c *conn) own() *seldom {
 		c.seldom = &seldom{}
 	}
 	return c.seldom
+}
+
+// v1 reports whether c speaks more than the plain dialect.
+func (c *conn) v1() bool { return c.dialect != handshake.Plain }
+
+// tidyLocked gives c.seldom back if there is nothing in it.
+func (c *conn) tidyLocked() {
+	if c.seldom != nil && c.seldom.isEmpty() {
+		c.seldom = nil
+	}
 }

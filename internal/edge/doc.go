@@ -17,7 +17,8 @@
 // # Order and delivery
 //
 // Messages for one target reach a connection in the order in which Deliver was
-// called. A frame is built once per message and shared by all receivers.
+// called. A frame is built once per message and dialect and shared by all
+// receivers.
 // Everything that waits for one connection goes out in one write. A connection
 // that was told channel_joined receives every message that the node delivers
 // to that channel from then on, until it leaves, closes, or falls behind.

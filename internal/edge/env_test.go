@@ -36,6 +36,7 @@ type env struct {
 	hub     *edge.Hub
 	server  *edge.Server
 	bus     *fakeBus
+	shelf   *shelf // nil: the server keeps nothing
 	metrics *prometheus.Registry
 	addr    string
 
@@ -71,21 +72,55 @@ func onEachDriver(t *testing.T, change tweak, run func(*testing.T, *env)) {
 	}
 }
 
+// onEachKeepingDriver is onEachDriver for a server that keeps the channel
+// tenant:acme:kept.
+func onEachKeepingDriver(t *testing.T, change tweak, run func(*testing.T, *env)) {
+	t.Helper()
+	for name, driver := range drivers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept := newShelf()
+			kept.change("keep tenant:acme:kept")
+			e := newKeepingEnv(t, kept, func(o *edge.Options) {
+				o.NewDriver = driver
+				if change != nil {
+					change(o)
+				}
+			})
+			e.shelf = kept
+			e.listen(t)
+			run(t, e)
+		})
+	}
+}
+
 // newEnv starts a server on a free port.
 func newEnv(t testing.TB, change tweak) *env {
 	t.Helper()
 	e := newQuietEnv(t, change)
+	e.listen(t)
+	return e
+}
+
+// listen serves on a free port.
+func (e *env) listen(t testing.TB) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.addr = ln.Addr().String()
 	e.serve(t, ln)
-	return e
 }
 
-// newQuietEnv makes a server that listens nowhere.
+// newQuietEnv makes a server that listens nowhere and keeps nothing.
 func newQuietEnv(t testing.TB, change tweak) *env {
+	t.Helper()
+	return newKeepingEnv(t, nil, change)
+}
+
+// newKeepingEnv is newQuietEnv for a server with a history.
+func newKeepingEnv(t testing.TB, kept edge.History, change tweak) *env {
 	t.Helper()
 	e := &env{metrics: prometheus.NewRegistry()}
 	o := edge.DefaultOptions()
@@ -107,7 +142,7 @@ func newQuietEnv(t testing.TB, change tweak) *env {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	if e.server, err = edge.NewServer(hub, verifier, e.bus, nil, mux); err != nil {
+	if e.server, err = edge.NewServer(hub, verifier, e.bus, kept, mux); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.stop(t) })
@@ -261,6 +296,8 @@ func token(t testing.TB, w who) string {
 type client struct {
 	*harness.Socket
 	t testing.TB
+	// dialect is what it speaks.
+	dialect string
 	// closed is how it ended, once end has seen that.
 	closed *harness.Closed
 }
@@ -270,7 +307,13 @@ func (e *env) url(path string) string { return "ws://" + e.addr + path }
 // dial opens a connection and reads the first message.
 func (e *env) dial(t testing.TB, w who) *client {
 	t.Helper()
-	c := e.upgrade(t, "/ws", token(t, w))
+	return e.dialAs(t, "", w)
+}
+
+// dialAs is dial in a dialect; empty: none is offered.
+func (e *env) dialAs(t testing.TB, dialect string, w who) *client {
+	t.Helper()
+	c := e.upgradeAs(t, dialect, "/ws", token(t, w))
 	c.ID = c.expect("connection").Field("connectionId")
 	return c
 }
@@ -278,19 +321,33 @@ func (e *env) dial(t testing.TB, w who) *client {
 // upgrade opens a connection and reads nothing.
 func (e *env) upgrade(t testing.TB, path, token string) *client {
 	t.Helper()
+	return e.upgradeAs(t, "", path, token)
+}
+
+// upgradeAs is upgrade in a dialect; empty: none is offered.
+func (e *env) upgradeAs(t testing.TB, dialect, path, token string) *client {
+	t.Helper()
+	var header http.Header
+	if dialect != "" {
+		header = http.Header{"Sec-Websocket-Protocol": {dialect}}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s, err := harness.Upgrade(ctx, e.url(path), token, nil)
+	s, err := harness.Upgrade(ctx, e.url(path), token, header)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return &client{Socket: s, t: t}
+	return &client{Socket: s, t: t, dialect: dialect}
 }
 
 func (c *client) send(text string) {
 	c.t.Helper()
-	if err := c.SendText(text); err != nil {
+	f := ws.NewTextFrame([]byte(text))
+	if c.dialect == protoDialect {
+		f = ws.NewBinaryFrame(protoRequests(c.t, text))
+	}
+	if err := c.SendFrame(f); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -302,6 +359,12 @@ func (c *client) next() harness.Message {
 	m, err := c.Next(ctx)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if (m.Binary != nil) != (c.dialect == protoDialect) {
+		c.t.Fatalf("binary %q to a client of %q", m.Binary, c.dialect)
+	}
+	if m.Binary != nil {
+		return protoAnswer(c.t, m.Binary)
 	}
 	return m
 }

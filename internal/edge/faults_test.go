@@ -213,6 +213,16 @@ func TestEveryErrorCode(t *testing.T) {
 			e.bus.set(func(b *fakeBus) { b.refuse = message.ErrUnavailable })
 			return request("send_message", `"channel":"tenant:acme","message":1`)
 		},
+		"key_conflict": func(e *env, _ *client) string {
+			e.bus.set(func(b *fakeBus) { b.accept = refuseWith(message.ErrKeyConflict) })
+			return request("send_message", `"channel":"tenant:acme","message":1,"key":"k"`)
+		},
+		"not_available": func(*env, *client) string {
+			return request("get_history", `"channel":"tenant:acme"`)
+		},
+		"unrecoverable": func(*env, *client) string {
+			return request("get_history", `"channel":"tenant:acme:kept","since":{"epoch":"old","offset":"1"}`)
+		},
 	}
 	codes := constants(t, "command.go", "code")
 	for name, code := range codes {
@@ -231,8 +241,8 @@ func TestEveryErrorCode(t *testing.T) {
 					o.InboundRate, o.InboundBurst = 0.001, 1
 				}
 			}
-			onEachDriver(t, limit, func(t *testing.T, e *env) {
-				c := e.dial(t, who{})
+			onEachKeepingDriver(t, limit, func(t *testing.T, e *env) {
+				c := e.dialAs(t, jsonDialect, who{})
 				c.join("tenant:acme:1")
 				c.send(prepare(e, c))
 				c.expectError(code)

@@ -41,6 +41,9 @@ type Hub struct {
 	bus     Bus
 	history History
 
+	// reads are those of the history.
+	reads *reads
+
 	running     sync.WaitGroup
 	stopMemory  chan struct{}
 	memoryLevel atomic.Int32
@@ -69,6 +72,7 @@ func NewHub(o Options) (*Hub, error) {
 		stopMemory: make(chan struct{}),
 		seed:       maphash.MakeSeed(),
 		ping:       frame.Ping(nil),
+		reads:      newReads(),
 	}
 	if o.CompressionThreshold > 0 {
 		h.compressor = frame.NewCompressor(o.CompressionThreshold)
@@ -94,6 +98,7 @@ func NewHub(o Options) (*Hub, error) {
 // see Server.Drain.
 func (h *Hub) Close() {
 	close(h.stopMemory)
+	h.reads.close()
 	for _, l := range h.loops {
 		close(l.stop)
 	}
@@ -126,7 +131,7 @@ func (h *Hub) Deliver(m *message.Message) {
 		notificationType: m.NotificationType,
 		exclude:          m.Exclude,
 		deadline:         m.Deadline,
-		frame:            frame.Text(m.Payload),
+		event:            newEvent(m),
 		linger:           h.linger(m.Target),
 	}
 	for ; mask != 0; mask &= mask - 1 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
 )
 
@@ -59,10 +60,17 @@ func (c *conn) joinChannelLocked(cmd command) error {
 	if err != nil || !c.loop.hub.opts.Policy.MayJoin(c.principal, channel) {
 		return &fault{codePermissionDenied, textAccessDenied}
 	}
+	var from *resume
+	if c.v1() {
+		if from, err = cmd.resume(); err != nil {
+			return err
+		}
+	}
+	cmd.about = channel
 	return c.joinLocked(&pendingJoin{
 		targets: []address.Target{target},
 		request: cmd.bare(),
-		answer:  channelFrame("channel_joined", cmd.id, channel),
+		answer:  channelJoinedFrame(c, cmd.id, channel, notKept(from)),
 	})
 }
 
@@ -76,6 +84,29 @@ func (c *conn) subscribeLocked(cmd command) error {
 	if p.User.IsZero() {
 		return &fault{codePermissionDenied, textDenied}
 	}
+	var from *resume
+	if c.v1() {
+		if from, err = cmd.resume(); err != nil {
+			return err
+		}
+	}
+	targets, err := notificationTargets(p, types)
+	if err != nil {
+		return err
+	}
+	if err := c.admitTypes(types); err != nil {
+		return err
+	}
+	return c.joinLocked(&pendingJoin{
+		targets: targets,
+		types:   types,
+		request: cmd.bare(),
+		answer:  notificationsSubscribedFrame(c, cmd.id, types, notKept(from)),
+	})
+}
+
+// notificationTargets returns the channels that go with notification types.
+func notificationTargets(p *auth.Principal, types []string) ([]address.Target, error) {
 	var targets []address.Target
 	for _, kind := range types {
 		// A user id with ':' has no such channels: the types only filter.
@@ -85,21 +116,13 @@ func (c *conn) subscribeLocked(cmd command) error {
 		}
 		target, err := address.ChannelTarget(p.Tenant, channel)
 		if err != nil {
-			return fmt.Errorf("notification channel: %w", err)
+			return nil, fmt.Errorf("notification channel: %w", err)
 		}
 		if !slices.Contains(targets, target) {
 			targets = append(targets, target)
 		}
 	}
-	if err := c.admitTypes(types); err != nil {
-		return err
-	}
-	return c.joinLocked(&pendingJoin{
-		targets: targets,
-		types:   types,
-		request: cmd.bare(),
-		answer:  typesFrame(cmd.id, types),
-	})
+	return targets, nil
 }
 
 // admitTypes bounds the types of one connection as its channels are bounded.
@@ -243,13 +266,10 @@ func (c *conn) dropPendingLocked(p *pendingJoin) {
 		return
 	}
 	rare.pending = slices.DeleteFunc(rare.pending, func(o *pendingJoin) bool { return o == p })
-	switch {
-	case len(rare.pending) > 0:
-	case rare.notifications == nil:
-		c.seldom = nil
-	default:
+	if len(rare.pending) == 0 {
 		rare.pending = nil
 	}
+	c.tidyLocked()
 }
 
 // leaveChannelLocked ends a membership. Leaving a channel that c is not in is
@@ -259,6 +279,7 @@ func (c *conn) leaveChannelLocked(cmd command) error {
 	if err != nil {
 		return err
 	}
+	cmd.about = channel
 	return c.leaveLocked(cmd.bare(), channel)
 }
 
@@ -278,6 +299,6 @@ func (c *conn) leaveLocked(request command, channel address.Channel) error {
 			c.loop.releaseLocked(target, last)
 		}
 	}
-	c.sendLocked(channelFrame("channel_left", request.id, channel))
+	c.sendLocked(channelLeftFrame(c, request.id, channel))
 	return nil
 }

@@ -53,6 +53,14 @@ func (l *limiter) allow(r rate, now time.Duration, units int) bool {
 	return false
 }
 
+// wait returns how long it takes until a small message is allowed; 0: it is now.
+func (l *limiter) wait(r rate, now time.Duration) time.Duration {
+	if l.due <= now {
+		return 0
+	}
+	return max(0, l.due+r.interval-r.burst-now)
+}
+
 // charge takes more units for a message that was allowed: it has turned out to
 // be larger.
 func (l *limiter) charge(r rate, units int) { l.due += r.interval * time.Duration(max(0, units)) }

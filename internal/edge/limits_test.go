@@ -74,6 +74,29 @@ func TestLimiterFloods(t *testing.T) {
 	}
 }
 
+// TestLimiterWait: after the wait that is told, and not before, a message is
+// allowed.
+func TestLimiterWait(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		shared := newRate(100, 1+r.IntN(20))
+		var l limiter
+		now := time.Duration(r.Int64N(1e9))
+		for range 500 {
+			wait := l.wait(shared, now)
+			early, late := l, l
+			if wait > 0 && early.allow(shared, now+wait-1, 1) {
+				t.Fatalf("seed %d at %s: allowed before %s", seed, now, wait)
+			}
+			if !late.allow(shared, now+wait, 1) {
+				t.Fatalf("seed %d at %s: not allowed after %s", seed, now, wait)
+			}
+			l.allow(shared, now, 1+r.IntN(3))
+			now += time.Duration(r.Int64N(int64(15 * time.Millisecond)))
+		}
+	}
+}
+
 func addr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
 func TestFailureLimiter(t *testing.T) {

@@ -31,7 +31,7 @@ const (
 // delivery is one message on its way to the members of one target on a loop.
 type delivery struct {
 	target           address.Target
-	frame            *frame.Frame
+	event            *event
 	notificationType string
 	exclude          message.ID
 	deadline         time.Time
@@ -60,6 +60,9 @@ type loop struct {
 	// limits hold the clients of this loop, deflateLimits those that have
 	// negotiated permessage-deflate.
 	limits, deflateLimits frame.Limits
+
+	// calls is what other goroutines want done here.
+	calls calls
 
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
@@ -155,7 +158,7 @@ func (l *loop) tell(now time.Time) { l.now, l.clock = now, l.hub.since(now) }
 // or, where nothing else waits and the receivers are few, here. Never blocks.
 func (l *loop) post(d delivery) {
 	l.inboxMu.Lock()
-	waiting, held := len(l.inbox), l.inboxHeld+d.frame.Len()
+	waiting, held := len(l.inbox), l.inboxHeld+len(d.event.message.Payload)
 	fits := waiting == 0 || waiting < inboxDepth && held <= inboxBytes
 	if fits {
 		l.inbox, l.inboxHeld = append(l.inbox, d), held
@@ -203,6 +206,7 @@ func (l *loop) drainLocked() {
 	l.inboxMu.Unlock()
 
 	l.tell(time.Now())
+	l.callLocked()
 	for i := range batch {
 		l.fanOutLocked(&batch[i])
 	}
@@ -237,7 +241,8 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 		return
 	}
 	l.messagesOut++
-	c.sendLocked(d.frame)
+	// A notification's offset is for those who follow the user's inbox.
+	c.sendLocked(d.event.frame(c.dialect, d.target.Kind() == address.KindChannel))
 }
 
 // markDirty puts c on the list of connections to write to.

@@ -98,8 +98,9 @@ func (upgradeConn) SetWriteDeadline(time.Time) error { return nil }
 
 var _ io.Reader = upgradeConn{}
 
-// newMemoryEnv makes a server with n connections in memory, all of tenant acme.
-func newMemoryEnv(t testing.TB, n int) (*env, *arrivals) {
+// newMemoryEnv makes a server with n connections in memory, all of tenant acme and
+// of one dialect.
+func newMemoryEnv(t testing.TB, n int, dialect string) (*env, *arrivals) {
 	t.Helper()
 	written := &arrivals{done: make(chan struct{}, 1)}
 	e := newQuietEnv(t, func(o *edge.Options) {
@@ -110,6 +111,9 @@ func newMemoryEnv(t testing.TB, n int) (*env, *arrivals) {
 	ln := newChanListener()
 	e.serve(t, ln)
 	head := rawHead("/ws", token(t, who{}))
+	if dialect != "" {
+		head = strings.TrimSuffix(head, "\r\n") + "Sec-WebSocket-Protocol: " + dialect + "\r\n\r\n"
+	}
 	for range n {
 		ln.put(upgradeConn{strings.NewReader(head)})
 	}
@@ -125,10 +129,10 @@ func broadcast(e *env, written *arrivals, n int, m *message.Message) {
 }
 
 // TestBroadcastAllocations: a message is encoded once, and what its delivery
-// allocates does not depend on how many receive it.
+// allocates does not depend on how many receive it, in any dialect.
 func TestBroadcastAllocations(t *testing.T) {
-	measure := func(receivers int) float64 {
-		e, written := newMemoryEnv(t, receivers)
+	measure := func(receivers int, dialect string) float64 {
+		e, written := newMemoryEnv(t, receivers, dialect)
 		m := &message.Message{ID: message.NewID(), Target: tenantTarget("acme"), Payload: []byte(`{"type":"x","data":"0123456789"}`)}
 		broadcast(e, written, receivers, m) // the queues get their places
 		got := testing.AllocsPerRun(50, func() { broadcast(e, written, receivers, m) })
@@ -137,16 +141,18 @@ func TestBroadcastAllocations(t *testing.T) {
 		}
 		return got
 	}
-	few, many := measure(10), measure(1000)
-	if many > few+3 || few > 6 {
-		t.Errorf("%g allocations for 10 receivers, %g for 1000", few, many)
+	for dialect, most := range map[string]float64{"": 6, jsonDialect: 8, protoDialect: 30} {
+		few, many := measure(10, dialect), measure(1000, dialect)
+		if many > few+3 || few > most {
+			t.Errorf("%s: %g allocations for 10 receivers, %g for 1000", dialect, few, many)
+		}
 	}
 }
 
 func BenchmarkDeliver(b *testing.B) {
 	for _, receivers := range []int{1, 10, 100, 1000, 10_000} {
 		b.Run(fmt.Sprint(receivers), func(b *testing.B) {
-			e, written := newMemoryEnv(b, receivers)
+			e, written := newMemoryEnv(b, receivers, "")
 			m := &message.Message{
 				ID: message.NewID(), Target: tenantTarget("acme"), Payload: []byte(`{"type":"x","data":"` + strings.Repeat("x", 200) + `"}`),
 			}

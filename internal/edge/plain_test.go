@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/edge"
+	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 )
 
@@ -27,28 +29,55 @@ import (
 //	all TEXT                      ... to everybody
 //	bus ok|away|full|too_large    what publishing says from now on
 //
+// In those of other dialects there may be, too:
+//
+//	open NAME ... dialect=D       another dialect than the others speak
+//	user|channel ... [offset=N] [acked] [sent] TEXT
+//	                              stored at N; to be acknowledged; from a client
+//	accept ok|conflict|history_full|stored=N|duplicate=N
+//	                              what becomes of what is published with an id or key
+//	history keep|epoch|gap WORD   the history keeps a channel, begins anew, can't
+//	                              prove that nothing is missing
+//
+// <id> stands for the id of a message.
+//
 // At the end nobody may have got anything more.
 func TestPlainTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/plain/*.txt")
+	playTranscripts(t, "plain", "", nil)
+}
+
+// playTranscripts plays what is in a folder of testdata, but for files that skip
+// names, with clients of a dialect.
+func playTranscripts(t *testing.T, folder, dialect string, skip func(name string) bool) {
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txt"))
 	if err != nil || len(files) < 8 {
 		t.Fatalf("%d transcripts, %v", len(files), err)
 	}
 	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if skip != nil && skip(name) {
+			continue
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			onEachDriver(t, nil, func(t *testing.T, e *env) {
-				p := player{t: t, e: e, clients: make(map[string]*client), names: make(map[string]string)}
-				for i, line := range strings.Split(string(text), "\n") {
-					p.where = i + 1
-					p.play(line)
-				}
-				for _, c := range p.clients {
-					c.quiet()
-				}
-			})
+		t.Run(name, func(t *testing.T) {
+			for driver, newDriver := range drivers() {
+				t.Run(driver, func(t *testing.T) {
+					t.Parallel()
+					p := player{t: t, shelf: newShelf(), dialect: dialect, clients: map[string]*client{}, names: map[string]string{}}
+					p.e = newKeepingEnv(t, p.shelf, func(o *edge.Options) { o.NewDriver = newDriver })
+					p.e.listen(t)
+					for i, line := range strings.Split(string(text), "\n") {
+						p.where = i + 1
+						p.play(line)
+					}
+					for _, c := range p.clients {
+						c.quiet()
+					}
+				})
+			}
 		})
 	}
 }
@@ -57,6 +86,8 @@ func TestPlainTranscripts(t *testing.T) {
 type player struct {
 	t       *testing.T
 	e       *env
+	shelf   *shelf
+	dialect string
 	where   int
 	clients map[string]*client
 	// names are the clients' names by connection id.
@@ -86,6 +117,10 @@ func (p *player) play(line string) {
 			p.t.Fatalf("line %d: bus %s", p.where, rest)
 		}
 		p.e.bus.set(func(b *fakeBus) { b.refuse = refuse })
+	case "accept":
+		p.accept(rest)
+	case "history":
+		p.shelf.change(rest)
 	default:
 		p.talk(verb, rest)
 	}
@@ -94,6 +129,7 @@ func (p *player) play(line string) {
 func (p *player) open(words []string) {
 	p.t.Helper()
 	var w who
+	dialect := p.dialect
 	w.tenant, w.user, _ = strings.Cut(words[1], "/")
 	for _, word := range words[2:] {
 		kind, value, _ := strings.Cut(word, "=")
@@ -102,20 +138,40 @@ func (p *player) open(words []string) {
 			w.roles = append(w.roles, value)
 		case "channel":
 			w.channels = append(w.channels, value)
+		case "dialect":
+			dialect = value
 		default:
 			p.t.Fatalf("line %d: %s", p.where, word)
 		}
 	}
-	c := p.e.upgrade(p.t, "/ws", token(p.t, w))
+	c := p.e.upgradeAs(p.t, dialect, "/ws", token(p.t, w))
 	first := c.next()
 	c.ID = first.Field("connectionId")
 	if _, err := message.ParseID(c.ID); err != nil {
 		p.t.Fatalf("connection id %q: %v", c.ID, err)
 	}
 	p.clients[words[0]], p.names[c.ID] = c, words[0]
-	want := `{"type":"connection","data":{"connectionId":"<` + words[0] + `>","timestamp":"<time>"}}`
-	if got := p.normal(first.Text); got != want {
-		p.t.Errorf("line %d: got %s", p.where, got)
+	more := ""
+	if c.isV1() {
+		if w.user != "" {
+			more = `,"userId":` + quote(w.user)
+		}
+		more += `,"tenantId":` + quote(w.tenant) + `,"tokenExpiresAt":"<time>","pingInterval":25000,"maxMessageBytes":1048576`
+	}
+	want := `{"type":"connection","data":{"connectionId":"<` + words[0] + `>","timestamp":"<time>"` + more + `}}`
+	p.compare(c, first.Text, want)
+}
+
+// compare holds a message against the transcript: byte for byte, or by its
+// meaning where the client has it in another form.
+func (p *player) compare(c *client, got, want string) {
+	p.t.Helper()
+	got = p.normal(got)
+	if c.dialect == protoDialect {
+		got, want = canonical(p.t, got), canonical(p.t, want)
+	}
+	if got != want {
+		p.t.Fatalf("line %d\ngot  %s\nwant %s", p.where, got, want)
 	}
 }
 
@@ -132,9 +188,7 @@ func (p *player) talk(name, rest string) {
 	case rest == "<":
 		c.quiet()
 	case rest[0] == '<':
-		if got := p.normal(c.next().Text); got != text {
-			p.t.Fatalf("line %d\ngot  %s\nwant %s", p.where, got, text)
-		}
+		p.compare(c, c.next().Text, text)
 	default:
 		p.t.Fatalf("line %d: %s", p.where, rest)
 	}
@@ -143,8 +197,21 @@ func (p *player) talk(name, rest string) {
 func (p *player) deliver(verb, rest string) {
 	p.t.Helper()
 	before, text, _ := strings.Cut(rest, "{")
-	words := strings.Fields(before)
 	m := &message.Message{ID: message.NewID(), Payload: []byte("{" + text)}
+	var words []string
+	for _, word := range strings.Fields(before) {
+		kind, value, _ := strings.Cut(word, "=")
+		switch kind {
+		case "offset":
+			m.Position = message.Position{Epoch: p.shelf.epochNow(), Offset: must(history.ParseOffset(value))}
+		case "acked":
+			m.Receipt.Level = message.LevelAcked
+		case "sent":
+			m.FromClient = true
+		default:
+			words = append(words, word)
+		}
+	}
 	switch verb {
 	case "all":
 		m.Target = address.AllTarget()
@@ -159,17 +226,48 @@ func (p *player) deliver(verb, rest string) {
 			m.NotificationType = words[1]
 		}
 	}
+	p.shelf.keep(m)
 	p.e.hub.Deliver(m)
 }
 
+// accept makes the bus answer what is submitted: as usual, or with an error, or
+// as stored at an offset, or as a duplicate of that.
+func (p *player) accept(how string) {
+	p.t.Helper()
+	first := message.NewID()
+	var accept func(*message.Message) (message.Accepted, error)
+	kind, offset, _ := strings.Cut(how, "=")
+	switch kind {
+	case "ok":
+	case "conflict":
+		accept = refuseWith(message.ErrKeyConflict)
+	case "history_full":
+		accept = refuseWith(message.ErrHistoryFull)
+	case "stored", "duplicate":
+		at := message.Position{Epoch: p.shelf.epochNow(), Offset: must(history.ParseOffset(offset))}
+		accept = func(*message.Message) (message.Accepted, error) {
+			return message.Accepted{ID: first, Position: at, Duplicate: kind == "duplicate"}, nil
+		}
+	default:
+		p.t.Fatalf("line %d: accept %s", p.where, how)
+	}
+	p.e.bus.set(func(b *fakeBus) { b.accept = accept })
+}
+
+func refuseWith(err error) func(*message.Message) (message.Accepted, error) {
+	return func(*message.Message) (message.Accepted, error) { return message.Accepted{}, err }
+}
+
 var (
-	timestamps    = regexp.MustCompile(`"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
+	timestamps    = regexp.MustCompile(`"(timestamp|tokenExpiresAt)":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
+	messageIDs    = regexp.MustCompile(`"(messageId|deliveryId)":"[0-9A-Z]{26}"`)
 	connectionIDs = regexp.MustCompile(`"connectionId":"[^"]*"`)
 )
 
 // normal puts names where a text differs from run to run.
 func (p *player) normal(text string) string {
-	text = timestamps.ReplaceAllLiteralString(text, `"timestamp":"<time>"`)
+	text = timestamps.ReplaceAllString(text, `"$1":"<time>"`)
+	text = messageIDs.ReplaceAllString(text, `"$1":"<id>"`)
 	return connectionIDs.ReplaceAllStringFunc(text, func(member string) string {
 		id := strings.TrimSuffix(strings.TrimPrefix(member, `"connectionId":"`), `"`)
 		return `"connectionId":"<` + p.names[id] + `>"`

@@ -6,9 +6,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge/frame"
-	"github.com/aegisx/pushd/internal/message"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 )
 
 // allTypes subscribes to every type of notification.
@@ -46,9 +45,15 @@ func (l *loop) handleLocked(m frame.Message) error {
 	c := l.current
 	switch m.Op {
 	case ws.OpText:
-		return c.textLocked(m)
+		if c.dialect == handshake.Proto {
+			return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "text messages are not supported"}
+		}
+		return c.messageLocked(m)
 	case ws.OpBinary:
-		return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "binary messages are not supported"}
+		if c.dialect != handshake.Proto {
+			return &frame.Error{Code: ws.StatusUnsupportedData, Reason: "binary messages are not supported"}
+		}
+		return c.messageLocked(m)
 	case ws.OpPing, ws.OpPong:
 		switch allowed := c.limiter.allow(l.hub.rate, l.clock, 1); {
 		case !allowed && c.limiter.flooding():
@@ -78,9 +83,9 @@ func closeAnswer(payload []byte) ws.StatusCode {
 // maxEchoed bounds the refused messages that are read only for their id.
 const maxEchoed = 1 << 10
 
-// textLocked takes one command. What is over the rate is not even inflated: it
-// must cost less to refuse than to send.
-func (c *conn) textLocked(m frame.Message) error {
+// messageLocked takes one message: a request, or several. What is over the rate
+// is not even inflated: it must cost less to refuse than to send.
+func (c *conn) messageLocked(m frame.Message) error {
 	l := c.loop
 	l.messagesIn++
 	paid := units(len(m.Payload))
@@ -88,11 +93,11 @@ func (c *conn) textLocked(m frame.Message) error {
 		if c.limiter.flooding() {
 			return &closeFault{closeRateLimited}
 		}
-		var cmd command
-		if !m.Compressed() && len(m.Payload) <= maxEchoed {
-			cmd, _ = parseCommand(m.Payload)
+		if m.Compressed() || len(m.Payload) > maxEchoed {
+			c.refuseLocked(command{}, errTooFast)
+		} else {
+			c.refuseBatchLocked(m.Payload)
 		}
-		c.refuseLocked(cmd, &fault{codeRateLimited, textRateLimited})
 		return c.stateErr()
 	}
 	m, err := m.Inflated()
@@ -100,11 +105,7 @@ func (c *conn) textLocked(m frame.Message) error {
 		return err
 	}
 	c.limiter.charge(l.hub.rate, units(len(m.Payload))-paid)
-	cmd, err := parseCommand(m.Payload)
-	if err == nil {
-		err = c.dispatchLocked(cmd)
-	}
-	if err := c.answerLocked(cmd, err); err != nil {
+	if err := c.batchLocked(m.Payload); err != nil {
 		return err
 	}
 	return c.stateErr()
@@ -130,14 +131,14 @@ func (c *conn) stateErr() error {
 
 func (c *conn) refuseLocked(cmd command, f *fault) {
 	c.loop.hub.metrics.errorReplies.WithLabelValues(f.code).Inc()
-	c.sendLocked(errorFrame(cmd.id, f))
+	c.sendLocked(errorFrame(c, cmd, f))
 }
 
 // dispatchLocked carries out one command. A *fault refuses it.
 func (c *conn) dispatchLocked(cmd command) error {
 	switch cmd.kind {
 	case "ping":
-		c.sendLocked(pongFrame(cmd.id, c.loop.now))
+		c.sendLocked(pongFrame(c, cmd.id, c.loop.now))
 		return nil
 	case "join_channel":
 		return c.joinChannelLocked(cmd)
@@ -147,40 +148,32 @@ func (c *conn) dispatchLocked(cmd command) error {
 		return c.sendMessageLocked(cmd)
 	case "subscribe_notifications":
 		return c.subscribeLocked(cmd)
+	}
+	if c.v1() {
+		return c.dispatchMoreLocked(cmd)
+	}
+	return cmd.unknown()
+}
+
+// dispatchMoreLocked carries out what the plain dialect does not have.
+func (c *conn) dispatchMoreLocked(cmd command) error {
+	switch cmd.kind {
+	case "unsubscribe_notifications":
+		return c.unsubscribeLocked(cmd)
+	case "get_history":
+		return c.historyLocked(cmd)
+	case "ack":
+		return c.acknowledgeLocked(cmd)
+	case "get_presence", "refresh_token":
+		return &fault{codeNotAvailable, "Not available here: " + cmd.kind}
 	default:
-		return &fault{codeUnknownType, "Unknown message type: " + clip(cmd.kind, maxRequestID)}
+		return cmd.unknown()
 	}
 }
 
-// sendMessageLocked publishes a client's message to a channel.
-func (c *conn) sendMessageLocked(cmd command) error {
-	channel, text, err := cmd.post()
-	if err != nil {
-		return err
-	}
-	target, err := address.ChannelTarget(c.principal.Tenant, channel)
-	if err != nil || !c.loop.hub.opts.Policy.MayPublish(c.principal, channel) {
-		return &fault{codePermissionDenied, textDenied}
-	}
-	now := c.loop.now
-	m := &message.Message{
-		ID:         message.NewID(),
-		Target:     target,
-		Exclude:    c.id,
-		AcceptedAt: now,
-		Payload:    channelMessage(c, channel, text, now),
-	}
-	if err := c.loop.hub.bus.Enqueue(m); err != nil {
-		return publishFault(err)
-	}
-	return nil
-}
-
-func publishFault(err error) *fault {
-	if errors.Is(err, message.ErrTooLarge) {
-		return &fault{codeMessageTooLarge, "Message is too large"}
-	}
-	return &fault{codeUnavailable, textUnavailable}
+// unknown refuses a request of a type that the dialect does not have.
+func (cmd command) unknown() error {
+	return &fault{codeUnknownType, "Unknown message type: " + clip(cmd.kind, maxRequestID)}
 }
 
 // clip cuts s to at most n bytes, at a character.

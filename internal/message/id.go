@@ -36,3 +36,6 @@ func (id ID) String() string { return ulid.ULID(id).String() }
 
 // IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }
+
+// Time returns when the ID was made, to the millisecond.
+func (id ID) Time() time.Time { return ulid.ULID(id).Timestamp() }

@@ -163,3 +163,12 @@ func BenchmarkNewID(b *testing.B) {
 		}
 	}
 }
+
+func TestIDTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		<-time.After(1234567 * time.Microsecond)
+		if got, want := message.NewID().Time(), time.Now().Truncate(time.Millisecond); !got.Equal(want) {
+			t.Errorf("made at %s, want %s", got, want)
+		}
+	})
+}

@@ -33,6 +33,8 @@ type Message struct {
 	Data json.RawMessage `json:"data"`
 	// Text is the message as it came.
 	Text string `json:"-"`
+	// Binary is a binary message as it came; then all else is empty.
+	Binary []byte `json:"-"`
 }
 
 // Field returns a string field of the data; empty when there is none.
@@ -70,7 +72,7 @@ func Dial(ctx context.Context, url, token string, header http.Header) (*Socket, 
 }
 
 // Upgrade opens a connection and reads nothing of it. An empty token is not
-// sent.
+// sent. Subprotocols in the header are offered.
 func Upgrade(ctx context.Context, url, token string, header http.Header) (*Socket, error) {
 	all := header.Clone()
 	if all == nil {
@@ -79,7 +81,9 @@ func Upgrade(ctx context.Context, url, token string, header http.Header) (*Socke
 	if token != "" {
 		all.Set("Authorization", "Bearer "+token)
 	}
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(all)}
+	d := ws.Dialer{Protocols: all.Values("Sec-WebSocket-Protocol")}
+	all.Del("Sec-WebSocket-Protocol")
+	d.Header = ws.HandshakeHeaderHTTP(all)
 	conn, buffered, _, err := d.Dial(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", url, err)
@@ -137,13 +141,15 @@ func (s *Socket) Next(ctx context.Context) (Message, error) {
 		case ws.OpClose:
 			code, reason := ws.ParseCloseFrameData(f.Payload)
 			return Message{}, &Closed{code, reason}
+		case ws.OpBinary:
+			return Message{Binary: f.Payload}, nil
 		case ws.OpText:
 			m := Message{Text: string(f.Payload)}
 			if err := json.Unmarshal(f.Payload, &m); err != nil {
 				return m, fmt.Errorf("message %q: %w", f.Payload, err)
 			}
 			return m, nil
-		case ws.OpPong, ws.OpBinary, ws.OpContinuation:
+		case ws.OpPong, ws.OpContinuation:
 		}
 	}
 }

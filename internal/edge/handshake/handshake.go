@@ -111,7 +111,7 @@ func (h *Handshaker) do(conn net.Conn, deadline time.Time) (*Upgraded, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("clear deadline: %w", err)
 	}
-	up := &Upgraded{Admin: path == adminPath, Token: u.token(), Dialect: Plain, Deflate: u.deflate}
+	up := &Upgraded{Admin: path == adminPath, Token: u.token(), Dialect: u.offers.dialect(), Deflate: u.deflate}
 	if end < len(data) {
 		up.Pipelined = bytes.Clone(data[end:])
 	}

@@ -223,8 +223,8 @@ func badUpgrades() []refusal {
 		"AAAAAAAAAAAAAAAAAAAAAA==AAAA", // more behind
 	)
 	field(handshake.ReasonSubprotocol, "Sec-WebSocket-Protocol",
-		"pushd.jwt."+secret, "pushd.jwt.", "chat", "chat, superchat", "pushd.v1.json", "pushd.v1.proto", "PUSHD.PLAIN", "pushd.plainx", "pushd",
-		"pushd.jwt."+secret+", pushd.v1.json")
+		"pushd.jwt."+secret, "pushd.jwt.", "chat", "chat, superchat", "pushd.v1", "pushd.v2.json", "PUSHD.PLAIN", "pushd.plainx", "pushd",
+		"pushd.jwt."+secret+", pushd.v2.json")
 	field(handshake.ReasonOrigin, "Origin", "https://evil.example", "null", "", "https://example.com."+secret)
 	return append(all,
 		refusal{

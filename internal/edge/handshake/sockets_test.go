@@ -3,10 +3,12 @@ package handshake_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,8 +110,10 @@ func judge(t testing.TB, h *handshake.Handshaker, s *script) verdict {
 	case err != nil:
 		v.end = broken
 	default:
-		if up.Dialect != handshake.Plain {
-			t.Errorf("dialect %d", up.Dialect)
+		_, told, _ := strings.Cut(s.out.String(), "Sec-WebSocket-Protocol: ")
+		told, _, _ = strings.Cut(told, "\r\n")
+		if up.Dialect.String() != cmp.Or(told, "pushd.plain") {
+			t.Errorf("dialect %s, told %q", up.Dialect, told)
 		}
 		v.end, v.admin, v.token, v.tail = upgraded, up.Admin, up.Token, string(up.Pipelined)+string(s.data[s.read:])
 	}

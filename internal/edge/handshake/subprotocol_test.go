@@ -1,6 +1,7 @@
 package handshake_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/aegisx/pushd/internal/edge/handshake"
@@ -20,7 +21,15 @@ func TestSubprotocols(t *testing.T) {
 		{"plain twice", []string{name + "pushd.plain, pushd.plain"}, selected101},
 		{"plain with empty elements", []string{name + ", pushd.plain ,,"}, selected101},
 		{"plain among unknown ones", []string{name + "chat, pushd.plain, superchat"}, selected101},
-		{"plain behind those of the future", []string{name + "pushd.v1.json, pushd.v1.proto, pushd.plain"}, selected101},
+		{"json", []string{name + "pushd.v1.json"}, selected("pushd.v1.json")},
+		{"proto", []string{name + "pushd.v1.proto"}, selected("pushd.v1.proto")},
+		{"json first", []string{name + "pushd.v1.json, pushd.v1.proto, pushd.plain"}, selected("pushd.v1.json")},
+		{"proto first", []string{name + "pushd.v1.proto, pushd.plain, pushd.v1.json"}, selected("pushd.v1.proto")},
+		{"plain first", []string{name + "pushd.plain, pushd.v1.json"}, selected101},
+		{"json behind unknown ones", []string{name + "pushd.v2.json, chat, pushd.v1.json, pushd.plain"}, selected("pushd.v1.json")},
+		{"proto in the first field", []string{name + "pushd.v1.proto", name + "pushd.v1.json"}, selected("pushd.v1.proto")},
+		{"token and json", []string{name + "pushd.jwt.x, pushd.v1.json"}, selected("pushd.v1.json")},
+		{"two tokens and json", []string{name + "pushd.jwt.x, pushd.jwt.y, pushd.v1.json"}, selected("pushd.v1.json")},
 		{"plain in the second field", []string{name + "chat", name + "pushd.plain"}, selected101},
 		{"plain in the first field", []string{name + "pushd.plain", name + "chat"}, selected101},
 		{"plain and an empty field", []string{name, name + "pushd.plain", name}, selected101},
@@ -36,8 +45,9 @@ func TestSubprotocols(t *testing.T) {
 		{"unknown", []string{name + "chat"}, ""},
 		{"unknown in two fields", []string{name + "chat", name + "superchat"}, ""},
 		{"unknown and token", []string{name + "chat, pushd.jwt.x"}, ""},
-		{"json of the future", []string{name + "pushd.v1.json"}, ""},
-		{"proto of the future", []string{name + "pushd.v1.proto"}, ""},
+		{"another version", []string{name + "pushd.v2.json"}, ""},
+		{"no format", []string{name + "pushd.v1"}, ""},
+		{"none by its name", []string{name + "none"}, ""},
 		{"other case", []string{name + "Pushd.Plain"}, ""},
 		{"plain as a token", []string{name + "pushd.jwt.pushd.plain"}, ""},
 	} {
@@ -45,7 +55,12 @@ func TestSubprotocols(t *testing.T) {
 			h := newHandshaker(t, handshake.DefaultOptions())
 			text := upgradeHead().add(c.fields...).String()
 			if c.answer == "" {
-				expectRefusal(t, h, text, handshake.ReasonSubprotocol)
+				v := expectRefusal(t, h, text, handshake.ReasonSubprotocol)
+				for d := handshake.Plain; d < handshake.Dialects; d++ {
+					if !strings.Contains(v.answer, d.String()) {
+						t.Errorf("%s is not named in %q", d, v.answer)
+					}
+				}
 				return
 			}
 			if v := expectUpgrade(t, h, text); v.answer != c.answer {
@@ -54,3 +69,6 @@ func TestSubprotocols(t *testing.T) {
 		})
 	}
 }
+
+// selected is the 101 that takes up this subprotocol.
+func selected(name string) string { return strings.Replace(selected101, "pushd.plain", name, 1) }
