@@ -30,7 +30,10 @@ func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) err
 		}
 	}
 	l := h.loopFor(user)
-	c := &conn{id: message.NewID(), principal: p, loop: l}
+	c := &conn{id: message.NewID(), principal: p, loop: l, dialect: handshake.Plain}
+	if p.HasRole("v1") {
+		c.dialect = stubV1
+	}
 	c.parser = frame.NewParser(&l.limits)
 	if up.Deflate {
 		c.parser = frame.NewParser(&l.deflateLimits)

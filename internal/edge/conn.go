@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge/frame"
+	"github.com/aegisx/pushd/internal/edge/handshake"
 	"github.com/aegisx/pushd/internal/edge/poll"
 	"github.com/aegisx/pushd/internal/message"
 )
@@ -60,10 +61,12 @@ type conn struct {
 	behindSince moment
 	// due is the tick for which the wheel names this connection; a name for
 	// another tick is old.
-	due   uint32
-	slot  uint32
-	state state
-	dirty bool
+	due  uint32
+	slot uint32
+	// dialect is what the client speaks.
+	dialect handshake.Dialect
+	state   state
+	dirty   bool
 	// blocked says that the kernel took less than it was offered: wait for
 	// Writable.
 	blocked bool
@@ -74,6 +77,15 @@ type seldom struct {
 	// notifications is nil until the client subscribed to types.
 	notifications map[string]struct{}
 	pending       []*pendingJoin
+	// follows are the feeds that the client follows.
+	follows []follow
+	// seen is nil unless the client had some of its inbox without following it.
+	seen *seen
+}
+
+// isEmpty reports whether nothing is held.
+func (s *seldom) isEmpty() bool {
+	return s.notifications == nil && len(s.pending) == 0 && len(s.follows) == 0 && s.seen == nil
 }
 
 // Readable implements poll.Handler: it takes what the socket read.
@@ -279,4 +291,11 @@ func (c *conn) own() *seldom {
 		c.seldom = &seldom{}
 	}
 	return c.seldom
+}
+
+// tidyLocked gives c.seldom back if there is nothing in it.
+func (c *conn) tidyLocked() {
+	if c.seldom != nil && c.seldom.isEmpty() {
+		c.seldom = nil
+	}
 }

@@ -31,12 +31,21 @@ const (
 // delivery is one message on its way to the members of one target on a loop.
 type delivery struct {
 	target           address.Target
-	frame            *frame.Frame
+	event            *event
 	notificationType string
 	exclude          message.ID
 	deadline         time.Time
 	// linger is how long it may wait for others.
 	linger time.Duration
+	// feed is what handed the event over; nil: it comes straight.
+	feed *feed
+	// turn stands in the place of an event of feed.
+	turn *turn
+	// stored says that the event has a position.
+	stored bool
+	// late says that event was stored before the feed began, and everyone that
+	// all members follow it.
+	late, everyone bool
 }
 
 // loop owns a share of the connections. Its goroutine drains the inbox and
@@ -148,31 +157,59 @@ func (l *loop) drain() {
 // tell sets the time of the event being handled. Caller holds mu.
 func (l *loop) tell(now time.Time) { l.now, l.clock = now, l.hub.since(now) }
 
-// post queues d and sees to it that it is delivered: by the loop's goroutine,
-// or, where nothing else waits and the receivers are few, here. Never blocks.
-func (l *loop) post(d delivery) {
+// put queues all of d and returns how many waited before them, or queues none
+// and counts the message among them as dropped: false. Whoever puts something
+// stirs the loop afterwards.
+func (l *loop) put(d ...*delivery) (waited int, ok bool) {
+	dropped := 0
 	l.inboxMu.Lock()
-	waiting := len(l.inbox)
-	if waiting < inboxDepth {
-		l.inbox = append(l.inbox, d)
-	} else {
-		l.inboxDropped++
+	waited = len(l.inbox)
+	ok = waited < inboxDepth
+	for _, d := range d {
+		switch {
+		case ok:
+			l.inbox = append(l.inbox, *d)
+		case d.event != nil:
+			dropped++
+		}
 	}
+	l.inboxDropped += uint64(dropped) //nolint:gosec // A count is not negative.
 	l.inboxMu.Unlock()
+	if dropped > 0 {
+		l.hub.metrics.dropped(dropInboxFull, dropped)
+	}
+	return waited, ok
+}
+
+// putAnyway is put for turns, which a full inbox takes too: a connection waits
+// for only so many, and gaps are few.
+func (l *loop) putAnyway(d *delivery) {
+	l.inboxMu.Lock()
+	defer l.inboxMu.Unlock()
+	l.inbox = append(l.inbox, *d)
+}
+
+// stir sees to it that what was put for t is delivered: by the loop's
+// goroutine, or, where nothing else waited and the receivers are few, here.
+// Never blocks.
+func (l *loop) stir(t address.Target, idle bool, linger time.Duration) {
 	switch {
-	case waiting >= inboxDepth:
-		l.hub.metrics.dropped(dropInboxFull, 1)
-	case d.linger > 0:
+	case linger > 0:
 		select {
-		case l.later <- d.linger:
+		case l.later <- linger:
 		default:
 		}
-	case waiting == 0 && l.tryDrain(d.target):
+	case idle && l.tryDrain(t):
 	default:
-		select {
-		case l.kick <- struct{}{}:
-		default: // a drain is due anyway
-		}
+		l.wake()
+	}
+}
+
+// wake has the loop's goroutine drain the inbox.
+func (l *loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default: // a drain is due anyway
 	}
 }
 
@@ -209,6 +246,10 @@ func (l *loop) drainLocked() {
 
 // fanOutLocked queues d at every member of its target.
 func (l *loop) fanOutLocked(d *delivery) {
+	if d.turn != nil {
+		l.takeTurnLocked(d.feed, d.turn)
+		return
+	}
 	if !d.deadline.IsZero() && l.now.After(d.deadline) {
 		l.lose(dropExpired, 1)
 		return
@@ -221,6 +262,9 @@ func (l *loop) fanOutLocked(d *delivery) {
 		}
 		return
 	}
+	if d.feed != nil {
+		d.everyone = int(d.feed.followers[l.index]) == l.shard.Count(d.target)
+	}
 	l.shard.Members(d.target, func(slot uint32) { l.deliverLocked(l.conns[slot], d) })
 }
 
@@ -232,8 +276,15 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 	if d.notificationType != "" && !c.wants(d.notificationType) {
 		return
 	}
+	follows := false
+	if d.stored {
+		var ok bool
+		if follows, ok = c.takesLocked(d); !ok {
+			return
+		}
+	}
 	l.messagesOut++
-	c.sendLocked(d.frame)
+	c.sendLocked(d.event.frame(c.dialect, follows))
 }
 
 // markDirty puts c on the list of connections to write to.
