@@ -198,12 +198,20 @@ func (f *feed) standLocked(before, epoch string, last uint64, s *stirs) {
 		return
 	case f.epoch == "":
 		f.beginLocked(epoch, last, s)
-	case slices.Contains(f.left, epoch):
-		return // the answer is old; the sweep asks again
 	case epoch != f.epoch:
 		f.anewLocked(epoch, last, s)
 	}
 	f.goal = max(f.goal, last)
+	strange := f.strange
+	f.strange = nil
+	for _, e := range strange {
+		switch {
+		case e.message.Position.Epoch == epoch:
+			f.takeLocked(e, s)
+		case f.asked: // the next answer may know it
+			f.strange = append(f.strange, e)
+		}
+	}
 	for _, w := range f.waiting {
 		if w.asked && w.resume != nil && w.resume.offset > last {
 			w.denied = true

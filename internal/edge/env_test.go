@@ -86,6 +86,12 @@ func newEnv(t testing.TB, change tweak) *env {
 // newQuietEnv makes a server that listens nowhere.
 func newQuietEnv(t testing.TB, change tweak) *env {
 	t.Helper()
+	return newKeptEnv(t, nil, change)
+}
+
+// newKeptEnv makes a server that listens nowhere, with a history.
+func newKeptEnv(t testing.TB, kept edge.History, change tweak) *env {
+	t.Helper()
 	e := &env{metrics: prometheus.NewRegistry()}
 	o := edge.DefaultOptions()
 	o.Loops = 2
@@ -106,7 +112,7 @@ func newQuietEnv(t testing.TB, change tweak) *env {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	if e.server, err = edge.NewServer(hub, verifier, e.bus, nil, mux); err != nil {
+	if e.server, err = edge.NewServer(hub, verifier, e.bus, kept, mux); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.stop(t) })

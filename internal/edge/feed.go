@@ -16,8 +16,6 @@ const (
 	// read. What is over them is dropped, and read in its turn.
 	heldMessages = 1024
 	heldBytes    = 4 << 20
-	// maxLeft bounds the epochs that a feed remembers to have left.
-	maxLeft = 8
 )
 
 // feed is what this node knows of one stored target that somebody follows. It
@@ -52,12 +50,13 @@ type feed struct {
 	// goal is an offset up to which messages are known to be stored. Beyond
 	// position: they must be read.
 	goal uint64
-	// left are epochs that are over.
-	left []string
 	ring ring
 	// held waits for what is before it, by offset.
 	held      []*event
 	heldBytes int
+	// strange came while the epoch was not known, or are of another one: over, or
+	// new? The history is asked. In the order in which they came.
+	strange []*event
 	// waiting are those who want to follow.
 	waiting []*joiner
 	// backlog is what is being read for some of them; nil: nothing.
@@ -95,14 +94,11 @@ func (f *feed) take(m *message.Message) bool {
 func (f *feed) takeLocked(e *event, s *stirs) {
 	at := e.message.Position
 	switch {
-	case f.epoch == "":
-		f.holdLocked(e)
-	case at.Epoch != f.epoch && slices.Contains(f.left, at.Epoch):
-		// Its offset may be of either epoch: the history knows.
-		f.askLocked()
 	case at.Epoch != f.epoch:
-		f.anewLocked(at.Epoch, at.Offset-1, s)
-		f.handOverLocked(e, s)
+		if len(f.strange) < heldMessages {
+			f.strange = append(f.strange, e) // what is after it will show that it is missing
+		}
+		f.askLocked()
 	case at.Offset <= f.position:
 		f.lateLocked(e, s)
 	case e.message.Previous > f.position:
@@ -214,12 +210,15 @@ func (f *feed) gapDelivery(g gap) *delivery {
 	return &delivery{target: f.target, feed: f, turn: &turn{gap: g}}
 }
 
-// anewLocked goes over to another epoch, at position. What is of the old one
-// and was not handed over is missing, and so is what is before position.
-func (f *feed) anewLocked(epoch string, position uint64, s *stirs) {
-	f.left = append(f.left, f.epoch)
-	if len(f.left) > maxLeft {
-		f.left = slices.Delete(f.left, 0, 1)
+// anewLocked goes over to another epoch, in which last is the newest message.
+// What is of the old one and was not handed over is missing, and so is what is
+// before the first message that has come of the new one.
+func (f *feed) anewLocked(epoch string, last uint64, s *stirs) {
+	position := last
+	for _, e := range f.strange {
+		if at := e.message.Position; at.Epoch == epoch {
+			position = min(position, at.Offset-1)
+		}
 	}
 	f.announceLocked(gap{from: f.position, to: position, reason: history.ReasonEpochChanged}, s)
 	f.epoch, f.start, f.lateAt, f.goal = epoch, position, 0, position
@@ -232,12 +231,6 @@ func (f *feed) beginLocked(epoch string, position uint64, s *stirs) {
 	f.epoch, f.position, f.start = epoch, position, position
 	f.goal = max(f.goal, position)
 	f.ring.reset(position, "")
-	held := f.held
-	f.held, f.heldBytes = nil, 0
-	for _, e := range held {
-		f.takeLocked(e, s)
-	}
-	f.readLocked()
 }
 
 // holdLocked keeps e for its turn. Without room for it, it will be read.
@@ -253,7 +246,7 @@ func (f *feed) holdLocked(e *event) {
 			return 0
 		}
 	})
-	if held && f.held[at].message.Position.Epoch == e.message.Position.Epoch {
+	if held {
 		return
 	}
 	if len(f.held) >= heldMessages || f.heldBytes+len(e.message.Payload) > heldBytes {

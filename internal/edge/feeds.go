@@ -167,11 +167,15 @@ func (t *feeds) endIdle(f *feed, now time.Time) {
 func (t *feeds) endLocked(f *feed, s *stirs) {
 	delete(t.all, f.target)
 	f.ended = true
-	for _, e := range f.held {
+	rest := f.held
+	if f.epoch == "" {
+		rest = f.strange
+	}
+	for _, e := range rest {
 		d := t.hub.delivery(e)
 		s.join(t.hub.putDelivery(&d))
 	}
-	f.held, f.backlog, f.ring = nil, nil, ring{}
+	f.held, f.strange, f.backlog, f.ring = nil, nil, nil, ring{}
 }
 
 // list returns the feeds of now.

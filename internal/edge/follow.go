@@ -210,7 +210,12 @@ func (l *loop) tellGapLocked(f *feed, g gap) {
 		channel = f.target.Channel()
 	}
 	l.shard.Members(f.target, func(slot uint32) {
-		if c := l.conns[slot]; c.state == stateOpen && c.v1() && c.followsLocked(f) != nil {
+		c := l.conns[slot]
+		if c.state != stateOpen || !c.v1() {
+			return
+		}
+		if w := c.followsLocked(f); w != nil {
+			w.unasked = w.unasked && g.reason != history.ReasonEpochChanged
 			c.sendLocked(gapFrame(c, channel, g))
 		}
 	})

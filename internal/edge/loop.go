@@ -70,6 +70,9 @@ type loop struct {
 	// negotiated permessage-deflate.
 	limits, deflateLimits frame.Limits
 
+	// depth is inboxDepth, but in tests.
+	depth int
+
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
 	inbox   []delivery
@@ -99,6 +102,7 @@ func newLoop(h *Hub, index int) (*loop, error) {
 	l := &loop{
 		hub:   h,
 		index: index,
+		depth: inboxDepth,
 		kick:  make(chan struct{}, 1),
 		later: make(chan time.Duration, 1),
 		stop:  make(chan struct{}),
@@ -164,7 +168,7 @@ func (l *loop) put(d ...*delivery) (waited int, ok bool) {
 	dropped := 0
 	l.inboxMu.Lock()
 	waited = len(l.inbox)
-	ok = waited < inboxDepth
+	ok = waited < l.depth
 	for _, d := range d {
 		switch {
 		case ok:

@@ -204,9 +204,7 @@ func (f *feed) mergeLocked(w want, page *history.Page, s *stirs) {
 	case f.epoch != w.epoch: // the answer is of a time that is over
 	case page.Epoch != f.epoch:
 		f.askLocked() // where does the new one stand?
-		if len(f.left) == 0 || f.left[len(f.left)-1] != page.Epoch {
-			f.failLocked(time.Now())
-		}
+		f.failLocked(time.Now())
 	case w.repair:
 		f.repairLocked(w, page, s)
 	case f.backlog != nil && f.backlog.end == w.after:

@@ -114,8 +114,8 @@ func notificationsSubscribedFrame(c *conn, id jsontext.Value, types []string, at
 		return typesFrame(id, types)
 	}
 	b := appendHead(nil, "notifications_subscribed", id)
-	b = append(b, `"n":"`...)
-	b = append(strconv.AppendInt(b, int64(len(types)), 10), '"')
+	b = append(b, `"count":`...)
+	b = strconv.AppendInt(b, int64(len(types)), 10)
 	return frame.Text(append(at.append(b), "}}"...))
 }
 
