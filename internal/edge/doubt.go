@@ -261,7 +261,7 @@ func (f *feed) tend(now time.Time) {
 	f.refuseLocked(func(w *joiner) bool { return now.After(w.deadline) }, &s)
 	f.giveUpLocked(now, &s)
 	for i := range f.lost {
-		if f.hub.receivers(f.target)&(1<<uint(i)) == 0 { //nolint:gosec // A loop's number is not negative.
+		if f.receiversLocked()&(1<<uint(i)) == 0 { //nolint:gosec // A loop's number is not negative.
 			delete(f.lost, i)
 		} else if waited, ok := f.hub.loops[i].put(f.gapDelivery(f.lost[i])); ok {
 			delete(f.lost, i)

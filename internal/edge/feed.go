@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aegisx/pushd/internal/address"
@@ -26,9 +27,10 @@ type feed struct {
 	hub    *Hub
 	target address.Target
 
-	// followers counts the connections that follow, by loop; each count is
-	// guarded by that loop's mutex.
-	followers []int32
+	// shares are by loop.
+	shares []share
+	// taken counts the turns that took effect.
+	taken atomic.Uint64
 
 	// mu guards all below. It is never held across a read or a socket write.
 	mu sync.Mutex
@@ -59,6 +61,8 @@ type feed struct {
 	strange []*event
 	// waiting are those who want to follow.
 	waiting []*joiner
+	// admitted counts the turns that were put into inboxes.
+	admitted uint64
 	// backlog is what is being read for some of them; nil: nothing.
 	backlog *backlog
 	// lost are the messages that found a loop's inbox full, by loop.
@@ -74,6 +78,14 @@ type feed struct {
 	failing, retry time.Time
 	// idle is since when nobody follows; wide when the ring was made wide.
 	idle, wide time.Time
+}
+
+// share is what a feed knows of one loop.
+type share struct {
+	// followers counts the connections that follow; guarded by the loop's mutex.
+	followers int32
+	// turns counts the turns in its inbox.
+	turns atomic.Int32
 }
 
 // take hands m on, holds it, or drops it. False: the feed has ended.
@@ -111,10 +123,31 @@ func (f *feed) takeLocked(e *event, s *stirs) {
 	}
 }
 
+// receiversLocked returns the loops that hold members, or will by the time when
+// they come to what is put into their inboxes now, as a bit mask.
+func (f *feed) receiversLocked() uint64 {
+	mask := f.hub.receivers(f.target)
+	if f.admitted == f.taken.Load() {
+		return mask
+	}
+	for i := range f.shares {
+		if f.shares[i].turns.Load() > 0 {
+			mask |= 1 << uint(i)
+		}
+	}
+	return mask
+}
+
+// tookTurn says that a turn has taken effect on loop i.
+func (f *feed) tookTurn(i int) {
+	f.shares[i].turns.Add(-1)
+	f.taken.Add(1)
+}
+
 // handOverLocked gives e, the next message, to all members.
 func (f *feed) handOverLocked(e *event, s *stirs) {
 	d := f.delivery(e)
-	for mask := f.hub.receivers(f.target); mask != 0; mask &= mask - 1 {
+	for mask := f.receiversLocked(); mask != 0; mask &= mask - 1 {
 		f.putLocked(bits.TrailingZeros64(mask), &d, s)
 	}
 	f.position = e.message.Position.Offset
@@ -133,7 +166,7 @@ func (f *feed) lateLocked(e *event, s *stirs) {
 	f.lateAt = offset
 	d := f.delivery(e)
 	d.late = true
-	for mask := f.hub.receivers(f.target); mask != 0; mask &= mask - 1 {
+	for mask := f.receiversLocked(); mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)
 		if waited, ok := f.hub.loops[i].put(&d); ok {
 			s.add(i, waited)
@@ -181,7 +214,7 @@ func (f *feed) putLocked(i int, d *delivery, s *stirs) {
 // announceLocked tells all who follow that what is after the position and up
 // to g.to is missing, and goes on from there.
 func (f *feed) announceLocked(g gap, s *stirs) {
-	for mask := f.hub.receivers(f.target); mask != 0; mask &= mask - 1 {
+	for mask := f.receiversLocked(); mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)
 		f.confessLocked(i, s)
 		f.hub.loops[i].putAnyway(f.gapDelivery(g))
@@ -328,6 +361,8 @@ func (f *feed) answerLocked(w *joiner) (*joined, []*event, bool) {
 func (f *feed) admitLocked(w *joiner, t turn, s *stirs) {
 	l := w.conn.loop
 	f.confessLocked(l.index, s)
+	f.admitted++
+	f.shares[l.index].turns.Add(1)
 	l.putAnyway(&delivery{target: f.target, feed: f, turn: &t})
 	s.add(l.index, 1)
 }

@@ -97,7 +97,7 @@ func (t *feeds) follow(target address.Target, w *joiner) {
 	t.mu.Lock()
 	f := t.all[target]
 	if f == nil {
-		f = &feed{hub: t.hub, target: target, followers: make([]int32, len(t.hub.loops))}
+		f = &feed{hub: t.hub, target: target, shares: make([]share, len(t.hub.loops))}
 		t.all[target] = f
 	}
 	w.feed = f

@@ -83,6 +83,7 @@ func (l *loop) takeTurnLocked(f *feed, t *turn) {
 		l.tellGapLocked(f, t.gap)
 		return
 	}
+	defer f.tookTurn(l.index)
 	c, p := t.joiner.conn, t.joiner.pending
 	if t.at == nil || c.state != stateOpen {
 		l.hub.feeds.release(f)
@@ -96,7 +97,7 @@ func (l *loop) takeTurnLocked(f *feed, t *turn) {
 	if c.followsLocked(f) == nil {
 		rare := c.own()
 		rare.follows = append(rare.follows, follow{feed: f, unasked: t.joiner.resume == nil && f.target.Kind() == address.KindUser})
-		f.followers[l.index]++
+		f.shares[l.index].followers++
 	} else {
 		l.hub.feeds.release(f)
 	}
@@ -252,7 +253,7 @@ func (c *conn) unfollowAllLocked() {
 }
 
 func (c *conn) endFollowLocked(w follow) {
-	w.feed.followers[c.loop.index]--
+	w.feed.shares[c.loop.index].followers--
 	c.loop.hub.feeds.release(w.feed)
 }
 

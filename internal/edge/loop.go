@@ -267,7 +267,7 @@ func (l *loop) fanOutLocked(d *delivery) {
 		return
 	}
 	if d.feed != nil {
-		d.everyone = int(d.feed.followers[l.index]) == l.shard.Count(d.target)
+		d.everyone = int(d.feed.shares[l.index].followers) == l.shard.Count(d.target)
 	}
 	l.shard.Members(d.target, func(slot uint32) { l.deliverLocked(l.conns[slot], d) })
 }

@@ -72,6 +72,8 @@ type checker struct {
 	views map[string]*view
 	asked map[string]asked
 	ended bool
+	// trace is what came, for who looks into a fault.
+	trace []string
 }
 
 func newChecker(m *model, v1 bool, user string) *checker {
@@ -92,6 +94,7 @@ func (c *checker) view(target string) *view {
 // take judges one message. An error is a fault of the server.
 func (c *checker) take(text string) error {
 	var m said
+	c.trace = append(c.trace, strings.ReplaceAll(text, "x", ""))
 	// The data of a gap names its end as a stored message names its target.
 	if strings.HasPrefix(text, `{"type":"gap"`) {
 		text = strings.Replace(text, `"to":`, `"to_":`, 1)

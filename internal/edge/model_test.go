@@ -400,7 +400,7 @@ func (m *model) judgeOne(c *modelClient) {
 	}
 	for _, text := range c.socket.take() {
 		if err := c.check.take(text); err != nil {
-			m.t.Errorf("client of %s, v1 %v: %v", c.user, c.v1, err)
+			m.t.Errorf("client of %s, v1 %v: %v\n%s", c.user, c.v1, err, strings.Join(c.check.trace, "\n"))
 			return
 		}
 		if c.check.ended {
