@@ -108,9 +108,13 @@ func (c *checker) take(text string) error {
 		if m.Type == "error" && m.Data.Code != "unavailable" {
 			return fmt.Errorf("%s", text)
 		}
+		if m.Type == "error" {
+			c.model.see("not available")
+		}
 		return nil
 	case "closed":
 		c.ended = true
+		c.model.see("closed")
 		return nil
 	case "m":
 		return wrap(c.message(&m), text)
@@ -123,6 +127,9 @@ func (c *checker) take(text string) error {
 	case "channel_left":
 		a := c.asked[m.ID]
 		delete(c.asked, m.ID)
+		if c.view(a.target).member {
+			c.model.see("left")
+		}
 		*c.view(a.target) = view{early: make(map[place]bool), at: c.view(a.target).at}
 		return nil
 	case "channel_joined", "notifications_subscribed":
@@ -157,7 +164,11 @@ func (c *checker) joined(a asked, m *said) error {
 	}
 	at := place{epochNumber(m.Data.Epoch), offset}
 	v.follows = true
+	if !was.follows && len(was.early) > 0 {
+		c.model.see("followed after early ones")
+	}
 	if a.recover == nil {
+		c.model.see(map[bool]string{false: "joined", true: "joined again"}[was.follows])
 		if m.Data.Recovered != nil || m.Data.Gap != nil {
 			return fmt.Errorf("was not asked to recover")
 		}
@@ -184,6 +195,10 @@ func (c *checker) joined(a asked, m *said) error {
 		if at.seq < a.recover.seq {
 			return fmt.Errorf("recovered to before %d", a.recover.seq)
 		}
+		c.model.see("recovered")
+		if a.recover.seq < at.seq {
+			c.model.see("recovered with a replay")
+		}
 		v.at = *a.recover
 		if !was.follows {
 			v.newest = place{a.recover.epoch, a.recover.seq}
@@ -193,6 +208,7 @@ func (c *checker) joined(a asked, m *said) error {
 	if m.Data.Gap == nil || m.Data.Gap.From != fmt.Sprint(a.recover.seq) {
 		return fmt.Errorf("not recovered and no gap from %d", a.recover.seq)
 	}
+	c.model.see("not recovered: " + m.Data.Gap.Reason)
 	if m.Data.Gap.Reason == "epoch_changed" {
 		v.at = at
 		return nil
@@ -214,6 +230,7 @@ func (c *checker) gap(v *view, target string, g saidGap) error {
 	if !c.v1 || !v.follows {
 		return fmt.Errorf("a gap for one who does not follow")
 	}
+	c.model.see("gap: " + g.Reason)
 	from, err := strconv.ParseUint(g.From, 10, 64)
 	if err != nil {
 		return err
@@ -276,6 +293,9 @@ func (c *checker) message(m *said) error {
 			return fmt.Errorf("after %v", v.newest)
 		}
 		v.newest = at
+		if v.follows {
+			c.model.see("late")
+		}
 		if target == c.user {
 			v.early[at] = true
 		}
