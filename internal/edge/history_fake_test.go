@@ -29,6 +29,8 @@ type fakeHistory struct {
 	// before is called by Last and Read, without the lock, before and after they
 	// look. An error fails them.
 	before func() error
+	// keeps says what is kept; nil: users and channels.
+	keeps func(address.Target) bool
 }
 
 func newFakeHistory(limit int) *fakeHistory {
@@ -45,10 +47,22 @@ func epochName(n int) string { return fmt.Sprintf("epoch%d", n) }
 func (h *fakeHistory) store(t address.Target, ttl time.Duration, payload func(epoch int, seq uint64) string) *message.Message {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.storeLocked(t, ttl, "", payload)
+}
+
+// storeTyped is store for a notification with a type.
+func (h *fakeHistory) storeTyped(t address.Target, kind string, payload func(epoch int, seq uint64) string) *message.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.storeLocked(t, 0, kind, payload)
+}
+
+func (h *fakeHistory) storeLocked(t address.Target, ttl time.Duration, kind string, payload func(epoch int, seq uint64) string) *message.Message {
 	h.seq++
 	m := &message.Message{
 		ID: message.NewID(), Target: t, Payload: []byte(payload(h.epoch, h.seq)),
-		Position: message.Position{Epoch: epochName(h.epoch), Offset: h.seq},
+		NotificationType: kind,
+		Position:         message.Position{Epoch: epochName(h.epoch), Offset: h.seq},
 	}
 	if ttl > 0 {
 		m.Deadline = time.Now().Add(ttl)
@@ -93,6 +107,9 @@ func (h *fakeHistory) last(t address.Target) (epoch int, offset uint64) {
 }
 
 func (h *fakeHistory) Keeps(t address.Target) bool {
+	if h.keeps != nil {
+		return h.keeps(t)
+	}
 	return t.Kind() == address.KindUser || t.Kind() == address.KindChannel
 }
 

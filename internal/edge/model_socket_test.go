@@ -49,6 +49,10 @@ type recordSocket struct {
 	mu       sync.Mutex
 	messages []string
 	closed   bool
+	// counted is how many messages came since count was called; they are not
+	// kept.
+	counted  int
+	counting bool
 }
 
 func (s *recordSocket) Start() {}
@@ -60,6 +64,10 @@ func (s *recordSocket) Write(bufs [][]byte) (int, error) {
 	n := 0
 	for _, b := range bufs {
 		n += len(b)
+		if s.counting {
+			s.counted++
+			continue
+		}
 		body := b[2:]
 		switch b[1] {
 		case 126:
@@ -89,6 +97,16 @@ func (s *recordSocket) take() []string {
 	got := s.messages
 	s.messages = nil
 	return got
+}
+
+// count makes s count what comes from now on, and returns how much came since
+// the last call.
+func (s *recordSocket) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.counted + len(s.messages)
+	s.counting, s.counted, s.messages = true, 0, nil
+	return n
 }
 
 // say has the server read a text message.
