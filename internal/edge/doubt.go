@@ -31,6 +31,32 @@ type asks struct {
 	mu sync.Mutex
 	// urgent ones are those for which somebody waits.
 	urgent, routine []*feed
+	// all says that all feeds are doubted.
+	all bool
+}
+
+// doubt has the history asked for all feeds.
+func (a *asks) doubt() {
+	a.mu.Lock()
+	a.all = true
+	a.mu.Unlock()
+	a.wake()
+}
+
+// doubted reports whether doubt was called since the last time.
+func (a *asks) doubted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.all
+	a.all = false
+	return all
+}
+
+func (a *asks) wake() {
+	select {
+	case a.nudge <- struct{}{}:
+	default: // it is looked at anyway
+	}
 }
 
 func (a *asks) add(f *feed, urgent bool) {
@@ -41,10 +67,7 @@ func (a *asks) add(f *feed, urgent bool) {
 		a.routine = append(a.routine, f)
 	}
 	a.mu.Unlock()
-	select {
-	case a.nudge <- struct{}{}:
-	default: // it is looked at anyway
-	}
+	a.wake()
 }
 
 // next returns the feeds of the next question, urgent ones first.
@@ -71,13 +94,11 @@ type wards struct {
 // Doubt says that stored messages for t, or for any target if t is zero, may
 // have been lost on the way here. It never blocks.
 func (h *Hub) Doubt(t address.Target) {
-	var doubted []*feed
 	if t.IsZero() {
-		doubted = h.feeds.list()
-	} else if f := h.feeds.find(t); f != nil {
-		doubted = []*feed{f}
+		h.feeds.asks.doubt()
+		return
 	}
-	for _, f := range doubted {
+	if f := h.feeds.find(t); f != nil {
 		f.mu.Lock()
 		f.askLocked()
 		f.mu.Unlock()
@@ -125,6 +146,13 @@ func (t *feeds) sweep() {
 // askAll asks until nothing is left to ask. False: a question failed.
 func (t *feeds) askAll() bool {
 	for {
+		if t.asks.doubted() {
+			for _, f := range t.list() {
+				f.mu.Lock()
+				f.askLocked()
+				f.mu.Unlock()
+			}
+		}
 		batch := t.asks.next()
 		if len(batch) == 0 {
 			return true
@@ -197,7 +225,7 @@ func (f *feed) standLocked(before, epoch string, last uint64, s *stirs) {
 		f.askLocked() // there was another epoch meanwhile
 		return
 	case f.epoch == "":
-		f.beginLocked(epoch, last, s)
+		f.beginLocked(epoch, last)
 	case epoch != f.epoch:
 		f.anewLocked(epoch, last, s)
 	}
@@ -261,7 +289,7 @@ func (f *feed) tend(now time.Time) {
 	f.refuseLocked(func(w *joiner) bool { return now.After(w.deadline) }, &s)
 	f.giveUpLocked(now, &s)
 	for i := range f.lost {
-		if f.receiversLocked()&(1<<uint(i)) == 0 { //nolint:gosec // A loop's number is not negative.
+		if f.receiversLocked()&(1<<uint(i)) == 0 {
 			delete(f.lost, i)
 		} else if waited, ok := f.hub.loops[i].put(f.gapDelivery(f.lost[i])); ok {
 			delete(f.lost, i)

@@ -90,7 +90,7 @@ type share struct {
 
 // take hands m on, holds it, or drops it. False: the feed has ended.
 func (f *feed) take(m *message.Message) bool {
-	s := stirs{linger: f.hub.linger(f.target)}
+	var s stirs
 	f.mu.Lock()
 	if f.ended {
 		f.mu.Unlock()
@@ -195,6 +195,7 @@ func (f *feed) putLocked(i int, d *delivery, s *stirs) {
 	}
 	if ok {
 		s.add(i, waited)
+		s.linger = d.linger
 		if lost {
 			delete(f.lost, i)
 		}
@@ -260,7 +261,7 @@ func (f *feed) anewLocked(epoch string, last uint64, s *stirs) {
 }
 
 // beginLocked is told for the first time where the history stands.
-func (f *feed) beginLocked(epoch string, position uint64, s *stirs) {
+func (f *feed) beginLocked(epoch string, position uint64) {
 	f.epoch, f.position, f.start = epoch, position, position
 	f.goal = max(f.goal, position)
 	f.ring.reset(position, "")

@@ -17,8 +17,8 @@ type fakeHistory struct {
 	mu    sync.Mutex
 	epoch int
 	seq   uint64
-	// kept is what the history holds, all what it ever stored in this epoch.
-	kept, all map[address.Target][]*message.Message
+	// kept is what the history holds.
+	kept map[address.Target][]*message.Message
 	// limit is how many are kept of a target.
 	limit int
 	// removed is the newest message of a target that was pushed out.
@@ -36,7 +36,7 @@ type fakeHistory struct {
 func newFakeHistory(limit int) *fakeHistory {
 	return &fakeHistory{
 		epoch: 1, limit: limit,
-		kept: make(map[address.Target][]*message.Message), all: make(map[address.Target][]*message.Message),
+		kept:    make(map[address.Target][]*message.Message),
 		removed: make(map[address.Target]uint64),
 	}
 }
@@ -71,7 +71,6 @@ func (h *fakeHistory) storeLocked(t address.Target, ttl time.Duration, kind stri
 	if kept := h.kept[t]; len(kept) > 0 {
 		live.Previous = kept[len(kept)-1].Position.Offset
 	}
-	h.all[t] = append(h.all[t], m)
 	h.kept[t] = append(h.kept[t], m)
 	if len(h.kept[t]) > h.limit {
 		h.removed[t] = h.kept[t][0].Position.Offset
@@ -87,7 +86,6 @@ func (h *fakeHistory) anew(seq uint64) {
 	h.epoch++
 	h.seq = seq
 	clear(h.kept)
-	clear(h.all)
 	clear(h.removed)
 }
 
@@ -95,15 +93,6 @@ func (h *fakeHistory) counts() (reads, lasts int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.reads, h.lasts
-}
-
-func (h *fakeHistory) last(t address.Target) (epoch int, offset uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if all := h.all[t]; len(all) > 0 {
-		offset = all[len(all)-1].Position.Offset
-	}
-	return h.epoch, offset
 }
 
 func (h *fakeHistory) Keeps(t address.Target) bool {

@@ -177,7 +177,7 @@ func (l *loop) put(d ...*delivery) (waited int, ok bool) {
 			dropped++
 		}
 	}
-	l.inboxDropped += uint64(dropped) //nolint:gosec // A count is not negative.
+	l.inboxDropped += uint64(dropped)
 	l.inboxMu.Unlock()
 	if dropped > 0 {
 		l.hub.metrics.dropped(dropInboxFull, dropped)

@@ -169,7 +169,7 @@ func (f *feed) readPage(ctx context.Context) {
 		return
 	}
 	page, err := f.hub.history.Read(ctx, f.target, history.Query{After: w.after, Limit: pageMessages, Bytes: pageBytes})
-	s := stirs{linger: 0}
+	var s stirs
 	f.mu.Lock()
 	f.queued = false
 	switch {

@@ -18,7 +18,7 @@ type stirs struct {
 
 // add counts loop i in, where so many waited before.
 func (s *stirs) add(i, waited int) {
-	bit := uint64(1) << uint(i) //nolint:gosec // A loop's number is not negative.
+	bit := uint64(1) << uint(i)
 	if waited == 0 {
 		s.idle |= bit
 	}
@@ -36,7 +36,7 @@ func (s *stirs) join(o stirs) {
 func (h *Hub) stir(t address.Target, s stirs) {
 	for mask := s.loops; mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)
-		h.loops[i].stir(t, s.idle&(1<<uint(i)) != 0, s.linger) //nolint:gosec // As in add.
+		h.loops[i].stir(t, s.idle&(1<<uint(i)) != 0, s.linger)
 	}
 }
 
