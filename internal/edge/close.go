@@ -115,5 +115,6 @@ func (c *conn) cutLocked() {
 func (c *conn) detachLocked() {
 	l := c.loop
 	l.shard.LeaveAll(c.slot, l.releaseLocked)
+	c.unfollowAllLocked()
 	l.hub.bus.Release(address.AllTarget())
 }

@@ -328,11 +328,14 @@ func TestRepliesPrecedeClose(t *testing.T) {
 }
 
 // rawHead is an upgrade with a fixed key.
-func rawHead(path, token string) string {
+func rawHead(path, token string, fields ...string) string {
 	head := "GET " + path + " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	if token != "" {
 		head += "Authorization: Bearer " + token + "\r\n"
+	}
+	for _, field := range fields {
+		head += field + "\r\n"
 	}
 	return head + "\r\n"
 }

@@ -81,11 +81,16 @@ type seldom struct {
 	sending int
 	// reading says that a history is being read for the client.
 	reading bool
+	// follows are the feeds that the client follows.
+	follows []follow
+	// seen is nil unless the client had some of its inbox without following it.
+	seen *seen
 }
 
 // isEmpty reports whether nothing is held.
 func (s *seldom) isEmpty() bool {
-	return s.notifications == nil && len(s.pending) == 0 && s.sending == 0 && !s.reading
+	return s.notifications == nil && len(s.pending) == 0 && s.sending == 0 && !s.reading &&
+		len(s.follows) == 0 && s.seen == nil
 }
 
 // Readable implements poll.Handler: it takes what the socket read.

@@ -23,10 +23,15 @@
 // that was told channel_joined receives every message that the node delivers
 // to that channel from then on, until it leaves, closes, or falls behind.
 //
+// Stored messages come in the order of their offsets, each once. One that did
+// not reach the node is read from the history; if it can't be, connections that
+// know of offsets are told by a gap. Never is something missing in silence for
+// those.
+//
 // # Slow consumers
 //
 // The outbound queue of a connection is bounded in bytes, messages and age. One
 // that would exceed a bound loses its queue and is closed with 4101; other
 // connections don't notice. A loop whose inbox is full drops the message for
-// that loop and counts it.
+// that loop and counts it; for a stored message there is a gap besides.
 package edge

@@ -7,3 +7,10 @@ func (h *Hub) SetMemoryLevel(level int) {
 		h.evictSlowest(1)
 	}
 }
+
+// SetInboxDepth bounds the inboxes of h's loops, before anything is delivered.
+func (h *Hub) SetInboxDepth(depth int) {
+	for _, l := range h.loops {
+		l.depth = depth
+	}
+}

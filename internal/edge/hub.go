@@ -40,6 +40,7 @@ type Hub struct {
 	// may be nil.
 	bus     Bus
 	history History
+	feeds   *feeds
 
 	// reads are those of the history.
 	reads *reads
@@ -74,6 +75,7 @@ func NewHub(o Options) (*Hub, error) {
 		ping:       frame.Ping(nil),
 		reads:      newReads(),
 	}
+	h.feeds = newFeeds(h)
 	if o.CompressionThreshold > 0 {
 		h.compressor = frame.NewCompressor(o.CompressionThreshold)
 	}
@@ -99,10 +101,14 @@ func NewHub(o Options) (*Hub, error) {
 func (h *Hub) Close() {
 	close(h.stopMemory)
 	h.reads.close()
+	h.feeds.close()
 	for _, l := range h.loops {
 		close(l.stop)
 	}
 	h.running.Wait()
+	for _, l := range h.loops {
+		l.drain() // joins that wait give back what they hold
+	}
 	h.closeDrivers()
 }
 
@@ -121,21 +127,49 @@ func (h *Hub) awaitSockets() {
 
 // Deliver hands m to every loop that holds a receiver. It never blocks; a loop
 // whose inbox is full drops m and counts it.
+//
+// A stored message must be delivered after all that were stored before it for
+// the same target and are delivered at all; one that is missing is read.
 func (h *Hub) Deliver(m *message.Message) {
-	mask := h.receivers(m.Target)
-	if mask == 0 {
+	if !m.Position.IsZero() {
+		h.feeds.deliver(m)
 		return
 	}
-	d := delivery{
+	h.stir(m.Target, h.put(m))
+}
+
+// put puts m into the inbox of every loop that holds a receiver.
+func (h *Hub) put(m *message.Message) stirs {
+	if h.receivers(m.Target) == 0 {
+		return stirs{}
+	}
+	d := h.delivery(newEvent(m))
+	return h.putDelivery(&d)
+}
+
+// putDelivery puts d into the inbox of every loop that holds a receiver.
+func (h *Hub) putDelivery(d *delivery) stirs {
+	s := stirs{linger: d.linger}
+	for mask := h.receivers(d.target); mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros64(mask)
+		if waited, ok := h.loops[i].put(d); ok {
+			s.add(i, waited)
+		}
+	}
+	return s
+}
+
+// delivery returns e on its way to all members of its target.
+func (h *Hub) delivery(e *event) delivery {
+	m := e.message
+	return delivery{
 		target:           m.Target,
 		notificationType: m.NotificationType,
 		exclude:          m.Exclude,
 		deadline:         m.Deadline,
-		event:            newEvent(m),
+		event:            e,
+		stored:           !m.Position.IsZero(),
 		linger:           h.linger(m.Target),
-	}
-	for ; mask != 0; mask &= mask - 1 {
-		h.loops[bits.TrailingZeros64(mask)].post(d)
 	}
 }
 
@@ -171,7 +205,3 @@ func (h *Hub) loopFor(user address.Target) *loop {
 
 // since returns the time since the hub's start, the clock of all timers.
 func (h *Hub) since(t time.Time) time.Duration { return t.Sub(h.start) }
-
-// Doubt says that stored messages for t, or for any target if t is zero, may
-// have been lost on the way here. It never blocks.
-func (h *Hub) Doubt(address.Target) {}

@@ -10,8 +10,8 @@ import (
 	"github.com/aegisx/pushd/internal/edge/frame"
 )
 
-// pendingJoin is a join whose interest is not live yet. One reference of
-// interest is held for each target.
+// pendingJoin is a join whose interest is not live yet, or that waits for its
+// turn in a feed. One reference of interest is held for each target.
 type pendingJoin struct {
 	targets []address.Target
 	// types are the notification types that come with the targets.
@@ -19,8 +19,15 @@ type pendingJoin struct {
 	// waiting counts the targets whose interest is not live.
 	waiting int
 	failed  error
-	// answer is what the client gets when the join has worked.
-	answer *frame.Frame
+	// follows is the stored target that the client will follow; zero: none.
+	follows address.Target
+	// resume is where the client has been in it; nil: it did not ask.
+	resume *resume
+	// at is where the client begins to follow, and replay what it has missed.
+	at     *joined
+	replay []*event
+	// answer makes what the client gets when the join has worked.
+	answer func(at *joined) *frame.Frame
 	// request is what is answered when it has not; without its data.
 	request command
 	// then holds what came meanwhile and must follow the join: a leave of one of
@@ -60,18 +67,14 @@ func (c *conn) joinChannelLocked(cmd command) error {
 	if err != nil || !c.loop.hub.opts.Policy.MayJoin(c.principal, channel) {
 		return &fault{codePermissionDenied, textAccessDenied}
 	}
-	var from *resume
-	if c.v1() {
-		if from, err = cmd.resume(); err != nil {
-			return err
-		}
-	}
 	cmd.about = channel
-	return c.joinLocked(&pendingJoin{
-		targets: []address.Target{target},
-		request: cmd.bare(),
-		answer:  channelJoinedFrame(c, cmd.id, channel, notKept(from)),
-	})
+	p := &pendingJoin{targets: []address.Target{target}, request: cmd.bare()}
+	id := p.request.id
+	p.answer = func(at *joined) *frame.Frame { return channelJoinedFrame(c, id, channel, at) }
+	if err := c.followLater(p, cmd, target); err != nil {
+		return err
+	}
+	return c.joinLocked(p)
 }
 
 // subscribeLocked adds notification types and joins their channels.
@@ -80,41 +83,42 @@ func (c *conn) subscribeLocked(cmd command) error {
 	if err != nil {
 		return err
 	}
-	p := c.principal
-	if p.User.IsZero() {
+	who := c.principal
+	if who.User.IsZero() {
 		return &fault{codePermissionDenied, textDenied}
 	}
-	var from *resume
-	if c.v1() {
-		if from, err = cmd.resume(); err != nil {
-			return err
-		}
-	}
-	targets, err := notificationTargets(p, types)
+	targets, err := notificationTargets(who, types)
 	if err != nil {
 		return err
 	}
 	if err := c.admitTypes(types); err != nil {
 		return err
 	}
-	return c.joinLocked(&pendingJoin{
-		targets: targets,
-		types:   types,
-		request: cmd.bare(),
-		answer:  notificationsSubscribedFrame(c, cmd.id, types, notKept(from)),
-	})
+	p := &pendingJoin{targets: targets, types: types, request: cmd.bare()}
+	id := p.request.id
+	p.answer = func(at *joined) *frame.Frame { return notificationsSubscribedFrame(c, id, types, at) }
+	if c.v1() {
+		inbox, err := address.UserTarget(who.Tenant, who.User)
+		if err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
+		if err := c.followLater(p, cmd, inbox); err != nil {
+			return err
+		}
+	}
+	return c.joinLocked(p)
 }
 
 // notificationTargets returns the channels that go with notification types.
-func notificationTargets(p *auth.Principal, types []string) ([]address.Target, error) {
+func notificationTargets(who *auth.Principal, types []string) ([]address.Target, error) {
 	var targets []address.Target
 	for _, kind := range types {
 		// A user id with ':' has no such channels: the types only filter.
-		channel, ok := address.NotificationChannel(p.Tenant, p.User, kind)
+		channel, ok := address.NotificationChannel(who.Tenant, who.User, kind)
 		if !ok {
 			continue
 		}
-		target, err := address.ChannelTarget(p.Tenant, channel)
+		target, err := address.ChannelTarget(who.Tenant, channel)
 		if err != nil {
 			return nil, fmt.Errorf("notification channel: %w", err)
 		}
@@ -178,7 +182,8 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 		return err
 	}
 	for _, earlier := range slices.Backward(c.pending()) {
-		if len(earlier.then) > 0 && slices.ContainsFunc(p.targets, earlier.joins) {
+		follow := !p.follows.IsZero() && p.follows == earlier.follows
+		if follow || len(earlier.then) > 0 && slices.ContainsFunc(p.targets, earlier.joins) {
 			earlier.then = append(earlier.then, deferred{p.request, func() error { return c.joinLocked(p) }})
 			return nil
 		}
@@ -194,7 +199,7 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 		p.failed = errors.Join(p.failed, err)
 		p.waiting--
 		if p.waiting == 0 {
-			c.finishJoinLocked(p)
+			c.liveLocked(p)
 			l.flushLocked()
 		}
 	}
@@ -204,13 +209,41 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 		}
 	}
 	p.waiting--
-	if p.waiting == 0 {
+	if p.waiting == 0 && p.follows.IsZero() {
 		c.finishJoinLocked(p)
 		return nil
 	}
 	rare := c.own()
 	rare.pending = append(rare.pending, p)
+	if p.waiting == 0 {
+		c.liveLocked(p)
+	}
 	return nil
+}
+
+// followLater has p follow target, if that is kept.
+func (c *conn) followLater(p *pendingJoin, cmd command, target address.Target) error {
+	if c.v1() {
+		var err error
+		if p.resume, err = cmd.resume(); err != nil {
+			return err
+		}
+	}
+	if kept := c.loop.hub.history; kept == nil || !kept.Keeps(target) {
+		p.at = notKept(p.resume)
+		return nil
+	}
+	p.follows = target
+	return nil
+}
+
+// liveLocked goes on with a join whose interest is live, or has failed.
+func (c *conn) liveLocked(p *pendingJoin) {
+	if p.failed != nil || p.follows.IsZero() || c.state != stateOpen {
+		c.finishJoinLocked(p)
+		return
+	}
+	c.loop.hub.feeds.follow(p.follows, &joiner{conn: c, pending: p, resume: p.resume})
 }
 
 // joins reports whether t is one of the targets.
@@ -232,7 +265,8 @@ func (c *conn) finishJoinLocked(p *pendingJoin) {
 			l.joinLocked(c, t)
 		}
 		c.addTypes(p.types)
-		c.sendLocked(p.answer)
+		c.sendLocked(p.answer(p.at))
+		c.replayLocked(p.replay)
 	}
 	for _, next := range p.then {
 		if c.state != stateOpen {
@@ -297,6 +331,7 @@ func (c *conn) leaveLocked(request command, channel address.Channel) error {
 		}
 		if left, last := c.loop.shard.Leave(c.slot, target); left {
 			c.loop.releaseLocked(target, last)
+			c.unfollowLocked(target)
 		}
 	}
 	c.sendLocked(channelLeftFrame(c, request.id, channel))

@@ -37,6 +37,23 @@ type delivery struct {
 	deadline         time.Time
 	// linger is how long it may wait for others.
 	linger time.Duration
+	// feed is what handed the event over; nil: it comes straight.
+	feed *feed
+	// turn stands in the place of an event of feed.
+	turn *turn
+	// stored says that the event has a position.
+	stored bool
+	// late says that event was stored before the feed began, and everyone that
+	// all members follow it.
+	late, everyone bool
+}
+
+// held returns how many bytes d keeps in memory.
+func (d *delivery) held() int {
+	if d.event == nil {
+		return 0
+	}
+	return len(d.event.message.Payload)
 }
 
 // loop owns a share of the connections. Its goroutine drains the inbox and
@@ -63,6 +80,8 @@ type loop struct {
 
 	// calls is what other goroutines want done here.
 	calls calls
+	// depth is inboxDepth, but in tests.
+	depth int
 
 	// inboxMu guards the inbox alone and is never held with anything slow.
 	inboxMu sync.Mutex
@@ -96,6 +115,7 @@ func newLoop(h *Hub, index int) (*loop, error) {
 	l := &loop{
 		hub:   h,
 		index: index,
+		depth: inboxDepth,
 		kick:  make(chan struct{}, 1),
 		later: make(chan time.Duration, 1),
 		stop:  make(chan struct{}),
@@ -154,32 +174,65 @@ func (l *loop) drain() {
 // tell sets the time of the event being handled. Caller holds mu.
 func (l *loop) tell(now time.Time) { l.now, l.clock = now, l.hub.since(now) }
 
-// post queues d and sees to it that it is delivered: by the loop's goroutine,
-// or, where nothing else waits and the receivers are few, here. Never blocks.
-func (l *loop) post(d delivery) {
+// put queues all of d and returns how many waited before them, or queues none
+// and counts the message among them as dropped: false. Whoever puts something
+// stirs the loop afterwards.
+func (l *loop) put(d ...*delivery) (waited int, ok bool) {
+	dropped := 0
 	l.inboxMu.Lock()
-	waiting, held := len(l.inbox), l.inboxHeld+len(d.event.message.Payload)
-	fits := waiting == 0 || waiting < inboxDepth && held <= inboxBytes
-	if fits {
-		l.inbox, l.inboxHeld = append(l.inbox, d), held
-	} else {
-		l.inboxDropped++
+	waited, held := len(l.inbox), l.inboxHeld
+	for _, d := range d {
+		held += d.held()
 	}
+	ok = waited == 0 || waited < l.depth && held <= inboxBytes
+	if ok {
+		l.inboxHeld = held
+	}
+	for _, d := range d {
+		switch {
+		case ok:
+			l.inbox = append(l.inbox, *d)
+		case d.event != nil:
+			dropped++
+		}
+	}
+	l.inboxDropped += uint64(dropped)
 	l.inboxMu.Unlock()
+	if dropped > 0 {
+		l.hub.metrics.dropped(dropInboxFull, dropped)
+	}
+	return waited, ok
+}
+
+// putAnyway is put for turns, which a full inbox takes too: a connection waits
+// for only so many, and gaps are few.
+func (l *loop) putAnyway(d *delivery) {
+	l.inboxMu.Lock()
+	defer l.inboxMu.Unlock()
+	l.inbox = append(l.inbox, *d)
+}
+
+// stir sees to it that what was put for t is delivered: by the loop's
+// goroutine, or, where nothing else waited and the receivers are few, here.
+// Never blocks.
+func (l *loop) stir(t address.Target, idle bool, linger time.Duration) {
 	switch {
-	case !fits:
-		l.hub.metrics.dropped(dropInboxFull, 1)
-	case d.linger > 0:
+	case linger > 0:
 		select {
-		case l.later <- d.linger:
+		case l.later <- linger:
 		default:
 		}
-	case waiting == 0 && l.tryDrain(d.target):
+	case idle && l.tryDrain(t):
 	default:
-		select {
-		case l.kick <- struct{}{}:
-		default: // a drain is due anyway
-		}
+		l.wake()
+	}
+}
+
+// wake has the loop's goroutine drain the inbox.
+func (l *loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default: // a drain is due anyway
 	}
 }
 
@@ -217,6 +270,10 @@ func (l *loop) drainLocked() {
 
 // fanOutLocked queues d at every member of its target.
 func (l *loop) fanOutLocked(d *delivery) {
+	if d.turn != nil {
+		l.takeTurnLocked(d.feed, d.turn)
+		return
+	}
 	if !d.deadline.IsZero() && l.now.After(d.deadline) {
 		l.lose(dropExpired, 1)
 		return
@@ -229,6 +286,9 @@ func (l *loop) fanOutLocked(d *delivery) {
 		}
 		return
 	}
+	if d.feed != nil {
+		d.everyone = int(d.feed.shares[l.index].followers) == l.shard.Count(d.target)
+	}
 	l.shard.Members(d.target, func(slot uint32) { l.deliverLocked(l.conns[slot], d) })
 }
 
@@ -240,9 +300,15 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 	if d.notificationType != "" && !c.wants(d.notificationType) {
 		return
 	}
+	follows := false
+	if d.stored {
+		var ok bool
+		if follows, ok = c.takesLocked(d); !ok {
+			return
+		}
+	}
 	l.messagesOut++
-	// A notification's offset is for those who follow the user's inbox.
-	c.sendLocked(d.event.frame(c.dialect, d.target.Kind() == address.KindChannel))
+	c.sendLocked(d.event.frame(c.dialect, follows))
 }
 
 // markDirty puts c on the list of connections to write to.

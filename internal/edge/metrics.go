@@ -37,6 +37,7 @@ type metrics struct {
 	refusedBy     *prometheus.CounterVec
 	tokensRefused *prometheus.CounterVec
 	errorReplies  *prometheus.CounterVec
+	gaps          *prometheus.CounterVec
 	memoryLevel   prometheus.Gauge
 }
 
@@ -60,13 +61,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		errorReplies: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_edge_errors_total", Help: "Error replies to clients, by code.",
 		}, []string{"code"}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_edge_gaps_total", Help: "Gaps in what is stored that were announced to clients, by reason.",
+		}, []string{"reason"}),
 		memoryLevel: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pushd_memory_level",
 			Help: "0 below 70 % of GOMEMLIMIT; 1: nothing is compressed; 2: new connections get 503; 3: those that hold most are closed.",
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.opened, m.closedByCode, m.droppedBy, m.refusedBy, m.tokensRefused, m.errorReplies, m.memoryLevel)
+		reg.MustRegister(m.opened, m.closedByCode, m.droppedBy, m.refusedBy, m.tokensRefused, m.errorReplies, m.gaps, m.memoryLevel)
 	}
 	return m
 }

@@ -46,7 +46,7 @@ func attachPipe(t *testing.T, h *Hub, read func(net.Conn)) net.Conn {
 		t.Fatal(err)
 	}
 	client, server := net.Pipe()
-	if err := h.attach(server, &handshake.Upgraded{}, &auth.Principal{Tenant: tenant}); err != nil {
+	if err := h.attach(server, &handshake.Upgraded{Dialect: handshake.Plain}, &auth.Principal{Tenant: tenant}); err != nil {
 		t.Fatal(err)
 	}
 	var reading sync.WaitGroup

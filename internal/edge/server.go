@@ -94,6 +94,9 @@ type Server struct {
 // every request that is not for /ws or /ws/admin. kept may be nil: nothing is.
 func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (*Server, error) {
 	h.bus, h.history = b, kept
+	if kept != nil {
+		h.feeds.begin()
+	}
 	s := &Server{
 		hub:       h,
 		verifier:  v,

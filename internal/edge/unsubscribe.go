@@ -25,7 +25,7 @@ func (c *conn) unsubscribeLocked(cmd command) error {
 
 func (c *conn) removeTypesLocked(request command, types []string, targets []address.Target) error {
 	for _, p := range slices.Backward(c.pending()) {
-		if slices.ContainsFunc(targets, p.joins) {
+		if p.types != nil || slices.ContainsFunc(targets, p.joins) {
 			if err := c.admitWaiting(); err != nil {
 				return err
 			}
@@ -40,6 +40,7 @@ func (c *conn) removeTypesLocked(request command, types []string, targets []addr
 	for _, t := range targets {
 		if left, last := c.loop.shard.Leave(c.slot, t); left {
 			c.loop.releaseLocked(t, last)
+			c.unfollowLocked(t)
 		}
 	}
 	c.sendLocked(notificationsUnsubscribedFrame(c, request.id, types))
