@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -100,6 +101,22 @@ func TestKeyOfClient(t *testing.T) {
 			t.Errorf("%s: %v", other.Payload, err)
 		}
 	}
+}
+
+// TestKeyOfTrimmed: when the first one is gone, it is still known that it was.
+func TestKeyOfTrimmed(t *testing.T) {
+	n := startStore(t, t.TempDir())
+	target := channelOf(t, "acme", "log:trimmed")
+	mortal := keyed(target, "x", "k")
+	mortal.Deadline = time.Now().Add(time.Second)
+	first := n.accept(t, mortal)
+	eventually(t, "trimmed", func() bool {
+		a, err := n.Publish(t.Context(), keyed(target, "x", "k"))
+		if err != nil || !a.Duplicate || a.Position != first.Position {
+			t.Fatalf("again: %+v, %v", a, err)
+		}
+		return a.ID.IsZero()
+	})
 }
 
 // TestKeyStaysSecret: what a publisher calls a message is not for others to read.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/cluster"
+	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
 )
@@ -196,6 +197,38 @@ func TestFullHistory(t *testing.T) {
 		_, err := n.Publish(t.Context(), msg(target, "after"))
 		return err == nil
 	})
+}
+
+// TestRoomForTheNewest: over its room the stream drops the oldest, and readers
+// learn that.
+func TestRoomForTheNewest(t *testing.T) {
+	n := startNode(t, "n1", storing(t, func(h *cluster.HistoryOptions) {
+		h.StoreDir, h.MaxBytes = t.TempDir(), 2<<20
+	}))
+	target := channelOf(t, "acme", "log:1")
+	first := n.store(t, target, "first")
+	for range 20 {
+		n.store(t, target, strings.Repeat("x", 256<<10))
+	}
+	last := n.store(t, target, "last")
+	p, err := n.Read(t.Context(), target, history.Query{After: first, Limit: 100, Bytes: 100 << 20})
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	if count := len(p.Messages); count < 2 || count > 10 || p.Messages[count-1].Position.Offset != last || p.Gap == "" {
+		t.Errorf("%d messages, gap %q", count, p.Gap)
+	}
+}
+
+// TestEnqueueCountsWhatFailsLater: nobody else hears of it.
+func TestEnqueueCountsWhatFailsLater(t *testing.T) {
+	n := startStore(t, t.TempDir())
+	target := channelOf(t, "acme", "log:1")
+	n.accept(t, keyed(target, "first", "k"))
+	if err := n.Enqueue(keyed(target, "other", "k")); err != nil {
+		t.Fatalf("enqueue: %v", err)
+	}
+	eventually(t, "counted", func() bool { return n.dropped(t, "unavailable") == 1 })
 }
 
 // TestDroppedCopyIsDoubted: what a full lane drops is named, so that it can be
