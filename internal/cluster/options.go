@@ -35,6 +35,8 @@ type Options struct {
 	// Secret is what embedded servers prove to each other. It may be empty
 	// only while all addresses are loopback.
 	Secret string
+	// History is what is kept; nil: nothing.
+	History *HistoryOptions
 	// MaxPayload bounds Message.Payload in bytes. Default 1 MiB.
 	MaxPayload int
 	// Lanes is how many goroutines deliver. Default GOMAXPROCS.
@@ -87,6 +89,9 @@ func (o Options) Validate() error {
 	}
 	if o.PublishTimeout <= 0 || o.HeartbeatInterval <= 0 {
 		return errors.New("publish timeout and heartbeat interval must be positive")
+	}
+	if err := o.validateHistory(); err != nil {
+		return err
 	}
 	if o.NATSURL != "" {
 		return o.validateExternal()

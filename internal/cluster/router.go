@@ -76,8 +76,8 @@ func Start(ctx context.Context, o Options, s Sink) (*Router, error) {
 		}
 		r.srv = srv
 	}
-	if err := r.connect(); err != nil {
-		r.stopServer()
+	if err := r.connect(ctx); err != nil {
+		r.stopServer(ctx)
 		return nil, err
 	}
 	r.build(s, roster)
@@ -96,15 +96,20 @@ func newRouter(o Options) *Router {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	self := identity{
+		node:        o.NodeName,
+		incarnation: rand.Uint64(), //nolint:gosec // It tells runs apart, no more.
+		version:     o.Version,
+		started:     time.Now(),
+		historyNode: o.mesh() && o.stores(),
+	}
+	if o.History != nil {
+		self.historyRules = o.History.Rules.Hash()
+	}
 	return &Router{
-		opts: o,
-		log:  log,
-		self: identity{
-			node:        o.NodeName,
-			incarnation: rand.Uint64(), //nolint:gosec // It tells runs apart, no more.
-			version:     o.Version,
-			started:     time.Now(),
-		},
+		opts:       o,
+		log:        log,
+		self:       self,
 		metrics:    newMetrics(o.Registerer),
 		stopReader: make(chan struct{}),
 	}
@@ -112,7 +117,7 @@ func newRouter(o Options) *Router {
 
 // connect dials NATS. Events are passed on to interest, which does not exist
 // before there is a connection.
-func (r *Router) connect() error {
+func (r *Router) connect(ctx context.Context) error {
 	built := make(chan struct{})
 	var events *interest
 	c, err := dial(r.opts, r.srv, connEvents{
@@ -127,6 +132,9 @@ func (r *Router) connect() error {
 	events = r.interest
 	close(built)
 	r.opts.MaxPayload, err = c.payloadLimit(r.opts.MaxPayload, r.log)
+	if err == nil {
+		err = r.settleHistory(ctx)
+	}
 	if err != nil {
 		c.close()
 	}
@@ -228,5 +236,9 @@ func (r *Router) ClusterAddr() net.Addr {
 	if r.srv == nil || !r.opts.mesh() {
 		return nil
 	}
-	return r.srv.ClusterAddr()
+	srv := r.srv.current.Load()
+	if srv == nil {
+		return nil
+	}
+	return srv.ClusterAddr()
 }
