@@ -22,7 +22,7 @@ func handOver(ctx context.Context, srv *server.Server) {
 	defer cancel()
 	var handed []string
 	for _, s := range clusteredStreams(srv) {
-		if s.Cluster.Leader == srv.Name() && len(s.Cluster.Replicas) > 0 &&
+		if s.Cluster.Leader == srv.Name() && othersCanLead(s.Cluster) &&
 			srv.JetStreamStepdownStream(server.DEFAULT_GLOBAL_ACCOUNT, s.Name) == nil {
 			handed = append(handed, s.Name)
 		}
@@ -32,6 +32,17 @@ func handOver(ctx context.Context, srv *server.Server) {
 			return
 		}
 	}
+}
+
+// othersCanLead reports whether the other copies of a stream are a majority.
+func othersCanLead(c *server.ClusterInfo) bool {
+	online := 0
+	for _, r := range c.Replicas {
+		if !r.Offline {
+			online++
+		}
+	}
+	return online > (len(c.Replicas)+1)/2
 }
 
 // ledElsewhere reports whether each of the streams has a leader that is not srv.
