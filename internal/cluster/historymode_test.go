@@ -158,7 +158,9 @@ func TestNoHistoryUnlessAsked(t *testing.T) {
 func TestStoreOfAnotherIsRefused(t *testing.T) {
 	used, lone, mesh := t.TempDir(), t.TempDir(), t.TempDir()
 	startNode(t, "user", keeping(used))
-	startNode(t, "lone", keeping(lone)).stop(t)
+	n := startNode(t, "lone", keeping(lone))
+	n.makeStream(t, 1)
+	n.stop(t)
 	if err := os.MkdirAll(filepath.Join(mesh, "mesh"), 0o700); err != nil {
 		t.Fatal(err)
 	}

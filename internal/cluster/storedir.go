@@ -58,10 +58,10 @@ func (d *storeDir) prepare(o Options) error {
 	}
 	d.path = filepath.Join(root, mode)
 	old := filepath.Join(root, other)
-	switch entries, err := os.ReadDir(old); {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	switch used, err := holdsFiles(old); {
+	case err != nil:
 		return fmt.Errorf("data directory: %w", err)
-	case len(entries) > 0:
+	case used:
 		return fmt.Errorf("data directory %s holds the history of %s: use another data directory, or remove %s and with it that history",
 			root, text, old)
 	}
@@ -77,6 +77,22 @@ func (d *storeDir) prepare(o Options) error {
 		}
 	}
 	return d.checkRoom(o.History.maxBytes())
+}
+
+// holdsFiles reports whether there is any file in a directory, at any depth. One
+// that does not exist holds none.
+func holdsFiles(dir string) (found bool, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		found = true
+		return fs.SkipAll
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return found, err //nolint:wrapcheck // The caller says what it is about.
 }
 
 // claim notes whose store it is, or refuses that of another node.
