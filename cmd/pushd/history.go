@@ -168,6 +168,7 @@ func (c *config) validateHistory() error {
 	refuse(h.Node && c.lone(), "--history-node is for nodes of a mesh: a lone node is its own history node")
 	refuse(h.Node && external, "--history-node is for nodes of a mesh: an external NATS keeps the history itself")
 	refuse(h.Node && !c.Cluster.Named, "--history-node needs --node-name: the other history nodes know this one's store by that name")
+	refuse(h.Node && c.Cluster.Addr != "" && len(c.Cluster.Peers) == 0, "--history-node needs --cluster-peers that name the other two")
 	refuse(h.Replicas < 1 || h.Replicas > 5, "--history-replicas must be 1 to 5, not %d", h.Replicas)
 	refuse(h.Replicas != 1 && !external, "--history-replicas is for an external NATS: a mesh keeps three copies, a lone node one")
 	refuse(h.MaxBytes < minHistoryBytes, "--history-max-bytes must be at least %d, or 0 for the default", minHistoryBytes)

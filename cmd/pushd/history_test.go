@@ -72,7 +72,7 @@ func TestHistoryOptions(t *testing.T) {
 		},
 		"dev": {[]string{"--dev"}, cluster.HistoryOptions{MaxBytes: 64 << 20, Replicas: 1}},
 		"mesh": {
-			[]string{"--cluster-addr", "127.0.0.1:0", "--history-node", "--node-name", "n"},
+			[]string{"--cluster-addr", "127.0.0.1:0", "--cluster-peers", "nats://127.0.0.1:1", "--history-node", "--node-name", "n"},
 			cluster.HistoryOptions{StoreDir: "pushd-data", MaxBytes: 1 << 30, Node: true, Replicas: 3},
 		},
 		"external": {

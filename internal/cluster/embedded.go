@@ -88,6 +88,14 @@ func (e *embedded) startLocked(ctx context.Context) error {
 	case <-e.log.fatal: // of the last one
 	default:
 	}
+	// A server that has never met others takes the number of its routes for
+	// theirs: with more of them it would wait for nodes that store nothing. So
+	// all but one come later; one, because the server needs it, and sorts those
+	// that it has while it dials them.
+	later := e.store != nil && len(so.Routes) > historyNodes && e.store.fresh()
+	if later {
+		so.Routes = so.Routes[:1]
+	}
 	srv, err := server.NewServer(so)
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
@@ -99,7 +107,7 @@ func (e *embedded) startLocked(ctx context.Context) error {
 		// has given up.
 		if srv.ReadyForConnections(readyStep) {
 			e.current.Store(srv)
-			return nil
+			return e.addRoutes(srv, later)
 		}
 		select {
 		case text := <-e.log.fatal:
@@ -116,6 +124,21 @@ func (e *embedded) startLocked(ctx context.Context) error {
 		srv.WaitForShutdown()
 		return err
 	}
+}
+
+// addRoutes makes the routes if the start left them out.
+func (e *embedded) addRoutes(srv *server.Server, leftOut bool) error {
+	if !leftOut {
+		return nil
+	}
+	so, err := e.serverOptions()
+	if err == nil {
+		err = srv.ReloadOptions(so)
+	}
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: routes: %w", err)
+	}
+	return nil
 }
 
 // stop hands over what this server leads, within ctx, and ends it.

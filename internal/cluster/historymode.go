@@ -24,8 +24,7 @@ const (
 
 // errTooFew answers the start of a history node that does not find the others.
 var errTooFew = fmt.Errorf("the history of a mesh needs exactly %d history nodes: "+
-	"start %d, or use an external NATS, or none for a mesh without history; "+
-	"the first time, all peers that are named must be up", historyNodes, historyNodes)
+	"start %d, or use an external NATS, or none for a mesh without history", historyNodes, historyNodes)
 
 // HasHistory reports whether messages are stored at all, in the mode that this
 // node runs in. In a mesh it may turn true: when the first history node is met.

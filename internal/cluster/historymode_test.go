@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -171,7 +172,9 @@ func TestStoreOfAnotherIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	asMesh := func(o *cluster.Options) { o.ListenAddr, o.History.Node = "127.0.0.1:0", true }
+	asMesh := func(o *cluster.Options) {
+		o.ListenAddr, o.Peers, o.History.Node = "127.0.0.1:0", []string{"nats://127.0.0.1:1"}, true
+	}
 	for name, c := range map[string]struct {
 		dir  string
 		edit func(*cluster.Options)
@@ -203,13 +206,14 @@ func TestHistoryOptionsAreChecked(t *testing.T) {
 		edit func(*cluster.Options)
 		want string
 	}{
-		"lone history node":     {func(o *cluster.Options) { o.History.Node = true }, "is its own history node"},
-		"external history node": {func(o *cluster.Options) { o.NATSURL, o.History.Node = "nats://127.0.0.1:1", true }, "keeps the history itself"},
-		"negative size":         {func(o *cluster.Options) { o.History.MaxBytes = -1 }, "size of the history"},
-		"many replicas":         {func(o *cluster.Options) { o.History.Replicas = 6 }, "replicas"},
-		"no directory":          {func(o *cluster.Options) { o.History.StoreDir = "" }, "needs a directory"},
-		"none, external":        {func(o *cluster.Options) { o.NATSURL, o.History.StoreDir = "nats://127.0.0.1:1", "" }, ""},
-		"none, plain mesh node": {func(o *cluster.Options) { o.ListenAddr, o.History.StoreDir = "127.0.0.1:0", "" }, ""},
+		"lone history node":      {func(o *cluster.Options) { o.History.Node = true }, "is its own history node"},
+		"external history node":  {func(o *cluster.Options) { o.NATSURL, o.History.Node = "nats://127.0.0.1:1", true }, "keeps the history itself"},
+		"history node, no peers": {func(o *cluster.Options) { o.ListenAddr, o.History.Node = "127.0.0.1:0", true }, "as peers"},
+		"negative size":          {func(o *cluster.Options) { o.History.MaxBytes = -1 }, "size of the history"},
+		"many replicas":          {func(o *cluster.Options) { o.History.Replicas = 6 }, "replicas"},
+		"no directory":           {func(o *cluster.Options) { o.History.StoreDir = "" }, "needs a directory"},
+		"none, external":         {func(o *cluster.Options) { o.NATSURL, o.History.StoreDir = "nats://127.0.0.1:1", "" }, ""},
+		"none, plain mesh node":  {func(o *cluster.Options) { o.ListenAddr, o.History.StoreDir = "127.0.0.1:0", "" }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode("n", func(o *cluster.Options) { keeping("dir")(o); c.edit(o) })
@@ -270,6 +274,20 @@ func TestMeshHistory(t *testing.T) {
 	if got := back.stored(t, seq); got != "without one" {
 		t.Errorf("the node that came back reads %q", got)
 	}
+}
+
+// The history nodes are the last of six peers, and the first that are there.
+func TestHistoryNodesDoNotWaitForOthers(t *testing.T) {
+	nodes := historyMesh(t, 6, func(o *cluster.Options) {
+		o.Peers, o.Secret = slices.Clone(o.Peers), "mesh-secret"
+		slices.Reverse(o.Peers)
+	})
+	startAll(t, nodes[:3])
+	startAll(t, nodes[3:])
+	awaitRoster(t, nodes)
+	eventually(t, "history of the last node", nodes[5].HasHistory)
+	nodes[5].makeStream(t, 3)
+	nodes[4].store(t, "x")
 }
 
 func TestHistoryNodeAloneDoesNotStart(t *testing.T) {

@@ -56,6 +56,8 @@ func (o Options) validateHistory() error {
 		return errors.New("a lone node is its own history node: only nodes of a mesh are made history nodes")
 	case h.Node && !o.mesh():
 		return errors.New("an external NATS keeps the history itself: only nodes of a mesh are made history nodes")
+	case h.Node && len(o.Peers) == 0:
+		return errors.New("a history node needs the other two as peers")
 	case o.stores() && h.StoreDir == "":
 		return errors.New("the history needs a directory")
 	}

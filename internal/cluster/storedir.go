@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 const (
@@ -92,7 +94,7 @@ func holdsFiles(dir string) (found bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return found, err //nolint:wrapcheck // The caller says what it is about.
+	return found, err
 }
 
 // claim notes whose store it is, or refuses that of another node.
@@ -140,6 +142,12 @@ func (d *storeDir) checkRoom(want int64) error {
 			want, d.path, room)
 	}
 	return nil
+}
+
+// fresh reports whether no server of a mesh has run here before.
+func (d *storeDir) fresh() bool {
+	used, err := holdsFiles(filepath.Join(d.path, server.JetStreamStoreDir))
+	return err == nil && !used
 }
 
 func (d *storeDir) close() { _ = d.lock.Close() }
