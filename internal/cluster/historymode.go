@@ -88,10 +88,7 @@ func (r *Router) elected() bool {
 		return false
 	}
 	info, err := srv.Jsz(nil)
-	if err != nil || info.Meta == nil || info.Meta.Leader == "" || !srv.JetStreamIsCurrent() {
-		return false
-	}
-	return max(r.historyNodes(), info.Meta.Size) >= historyNodes
+	return err == nil && info.Meta != nil && info.Meta.Leader != "" && info.Meta.Size >= historyNodes && srv.JetStreamIsCurrent()
 }
 
 // historyNodes counts the history nodes of the mesh, this one included.

@@ -42,14 +42,19 @@ func (n *node) streams(t *testing.T) jetstream.JetStream {
 	return js
 }
 
+// makeStream makes a stream; a leader that is new may not know yet that the
+// other servers are there.
 func (n *node) makeStream(t *testing.T, replicas int) {
 	t.Helper()
-	_, err := n.streams(t).CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: testStream, Subjects: []string{testSubject}, Storage: jetstream.FileStorage, Replicas: replicas, AllowDirect: true,
+	js := n.streams(t)
+	eventually(t, "stream", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: testStream, Subjects: []string{testSubject}, Storage: jetstream.FileStorage, Replicas: replicas, AllowDirect: true,
+		})
+		return err == nil
 	})
-	if err != nil {
-		t.Fatalf("create stream: %v", err)
-	}
 }
 
 // store stores one message; a stream without a leader gets one in time.
