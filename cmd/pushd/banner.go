@@ -17,6 +17,10 @@ type bound struct {
 	Metrics string `json:"metrics"`
 	// Cluster is empty unless embedded NATS servers meet here.
 	Cluster string `json:"cluster,omitempty"`
+	// DataDir is empty unless a history is stored here.
+	DataDir string `json:"data_dir,omitempty"`
+	// History says that there is one, here or elsewhere.
+	History bool   `json:"history"`
 	Node    string `json:"node"`
 	PID     int    `json:"pid"`
 }
@@ -42,6 +46,7 @@ func printBanner(w io.Writer, c *config, b bound, version string) error {
 		[2]string{"metrics", "http://" + b.Metrics + "/metrics"},
 		[2]string{"node", b.Node},
 		[2]string{"nats", describeNATS(c, b)},
+		[2]string{"history", describeHistory(c, b)},
 		[2]string{"auth", describeAuth(c)},
 		[2]string{"limits", describeLimits(c.Limits)},
 	)
@@ -98,6 +103,27 @@ func describeNATS(c *config, b bound) string {
 	}
 }
 
+func describeHistory(c *config, b bound) string {
+	switch {
+	case c.DataDir == noDataDir:
+		return "none"
+	case b.DataDir != "":
+		text := "in " + b.DataDir + ", at most " + size(int(c.History.MaxBytes))
+		if c.History.Sync {
+			text += ", synced"
+		}
+		return text
+	case c.Cluster.NATSURL.isSet() && b.History:
+		return fmt.Sprintf("in NATS, at most %s, %s", size(int(c.History.MaxBytes)), plural(c.History.Replicas, "copy", "copies"))
+	case c.Cluster.NATSURL.isSet():
+		return "none: NATS has no JetStream"
+	case b.History:
+		return "at the history nodes"
+	default:
+		return "none: no history node yet"
+	}
+}
+
 // hideCredentials returns the hosts of comma-separated URLs.
 func hideCredentials(urls string) string {
 	var hosts []string
@@ -146,16 +172,20 @@ func describeLimits(l limitsConfig) string {
 	return strings.Join(parts, " · ")
 }
 
-func count(n int, what string) string {
+func count(n int, what string) string { return plural(n, what, what+"s") }
+
+func plural(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %s", n, many)
 }
 
-// size prints a number of bytes; whole KiB and MiB are named so.
+// size prints a number of bytes; whole KiB, MiB and GiB are named so.
 func size(n int) string {
 	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
 	case n >= 1<<20 && n%(1<<20) == 0:
 		return fmt.Sprintf("%d MiB", n>>20)
 	case n >= 1<<10 && n%(1<<10) == 0:

@@ -17,8 +17,8 @@ func TestBanner(t *testing.T) {
 		want   string
 	}{
 		"dev": {
-			config{Dev: true, Limits: limits},
-			bound{HTTP: "127.0.0.1:8080", GRPC: "127.0.0.1:9090", Metrics: "127.0.0.1:9091", Node: "here-abc123"},
+			config{Dev: true, Limits: limits, History: historyConfig{MaxBytes: 64 << 20}},
+			bound{HTTP: "127.0.0.1:8080", GRPC: "127.0.0.1:9090", Metrics: "127.0.0.1:9091", Node: "here-abc123", DataDir: "/tmp/x", History: true},
 			`pushd v1.2.3 is up
 
   http     http://127.0.0.1:8080
@@ -28,6 +28,7 @@ func TestBanner(t *testing.T) {
   metrics  http://127.0.0.1:9091/metrics
   node     here-abc123
   nats     embedded, alone
+  history  in /tmp/x, at most 64 MiB
   auth     dev, any Origin, JWT with a random key: its tokens die with this process
   limits   message 1 MiB · queue 1536 B · 128 channels per connection · 16 connections per user · 50 messages/s in, burst 100 · ping 25s · idle 2m
 
@@ -48,6 +49,7 @@ func TestBanner(t *testing.T) {
   metrics  http://127.0.0.1:9091/metrics
   node     n1
   nats     embedded, mesh at 10.0.0.1:6222 with nats://10.0.0.1:6222 nats://10.0.0.2:6222
+  history  none: no history node yet
   auth     JWT with 2 secrets and 1 public key file
   limits   message 1 MiB · queue 1536 B · 128 channels per connection · 16 connections per user · 50 messages/s in, burst 100 · ping 25s · idle 2m
 
@@ -68,6 +70,7 @@ func TestBanner(t *testing.T) {
   metrics  http://[::1]:9091/metrics
   node     n1
   nats     external, nats://10.0.0.1:4222 tls://10.0.0.2:4222
+  history  none: NATS has no JetStream
   auth     JWT with 1 secret
   limits   message 1 MiB · queue 1536 B · 128 channels per connection · 16 connections per user · 50 messages/s in, burst 100 · ping 25s · idle 2m
 
@@ -83,6 +86,26 @@ func TestBanner(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", b.String(), c.want)
 			}
 		})
+	}
+}
+
+func TestBannerTellsWhereTheHistoryIs(t *testing.T) {
+	external := clusterConfig{NATSURL: newSecret("nats://127.0.0.1:4222")}
+	for want, c := range map[string]struct {
+		config config
+		bound  bound
+	}{
+		"none":                        {config{DataDir: noDataDir}, bound{}},
+		"in data, at most 1 GiB":      {config{History: historyConfig{MaxBytes: 1 << 30}}, bound{DataDir: "data", History: true}},
+		"in d, at most 3 GiB, synced": {config{History: historyConfig{MaxBytes: 3 << 30, Sync: true}}, bound{DataDir: "d", History: true}},
+		"in NATS, at most 1 GiB, 3 copies": {
+			config{Cluster: external, History: historyConfig{MaxBytes: 1 << 30, Replicas: 3}}, bound{History: true},
+		},
+		"at the history nodes": {config{DataDir: defaultDataDir}, bound{History: true}},
+	} {
+		if got := describeHistory(&c.config, c.bound); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

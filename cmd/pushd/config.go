@@ -27,7 +27,8 @@ type config struct {
 	GRPCAddr string
 	// MetricsAddr is where metrics and profiles are served; loopback only.
 	MetricsAddr string
-	// DataDir is for state on disk; this version keeps none.
+	// DataDir is for the history. Empty: the default, which depends on Dev.
+	// noDataDir: there is no history.
 	DataDir string
 	// ReadyFile is written when the node is up. Empty: none.
 	ReadyFile string
@@ -36,6 +37,7 @@ type config struct {
 
 	TLS     tlsConfig
 	Cluster clusterConfig
+	History historyConfig
 	Auth    authConfig
 	Limits  limitsConfig
 	Log     logConfig
@@ -48,6 +50,8 @@ type tlsConfig struct{ CertFile, KeyFile string }
 type clusterConfig struct {
 	// NodeName is unique in the cluster. Empty: made from the host's name.
 	NodeName string
+	// Named says that NodeName was given; set by resolve.
+	Named bool
 	// NATSURL may hold credentials. Empty: embedded NATS.
 	NATSURL     secret
 	NATSURLFile string
@@ -183,9 +187,11 @@ func (c *config) resolve() error {
 			c.HTTPAddr = "127.0.0.1:8080"
 		}
 	}
-	if c.Cluster.NodeName == "" {
+	c.Cluster.Named = c.Cluster.NodeName != ""
+	if !c.Cluster.Named {
 		c.Cluster.NodeName = defaultNodeName()
 	}
+	c.resolveHistory()
 	var errs []error
 	keep := func(to *secret, name, path string) {
 		s, err := pickSecret(name, *to, path)

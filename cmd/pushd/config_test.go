@@ -107,7 +107,7 @@ func TestEveryFlagHasAWorkingVariable(t *testing.T) {
 	c := &config{}
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	c.addTo(fs)
-	values := map[string]string{"bool": "true", "int": "12345", "float64": "12.5", "duration": "12345ms"}
+	values := map[string]string{"bool": "true", "int": "12345", "int64": "12345", "float64": "12.5", "duration": "12345ms"}
 	fs.VisitAll(func(f *pflag.Flag) {
 		t.Run(f.Name, func(t *testing.T) {
 			c := &config{}
@@ -192,6 +192,27 @@ func TestRefusals(t *testing.T) {
 		"linger too long":         {keyed, []string{"--channel-linger", "a:b=6ms"}, "linger"},
 		"linger pattern":          {keyed, []string{"--channel-linger", "a::b=1ms"}, "--channel-linger"},
 		"accept rate":             {keyed, []string{"--accept-rate", "-1"}, "accept rate"},
+		"lone history node":       {keyed, []string{"--history-node", "--node-name", "n"}, "a lone node is its own history node"},
+		"external history node":   {keyed, []string{"--history-node", "--node-name", "n", "--nats-url", "nats://127.0.0.1:1"}, "keeps the history itself"},
+		"nameless history node":   {keyed, []string{"--history-node", "--cluster-addr", "127.0.0.1:0"}, "--history-node needs --node-name"},
+		"peerless history node":   {keyed, []string{"--history-node", "--node-name", "n", "--cluster-addr", "127.0.0.1:0"}, "--history-node needs --cluster-peers"},
+		"history node of nothing": {keyed, []string{"--history-node", "--node-name", "n", "--cluster-addr", "127.0.0.1:0", "--data-dir", "none"}, "--history-node needs a --data-dir"},
+		"history node":            {keyed, []string{"--history-node", "--node-name", "n", "--cluster-addr", "127.0.0.1:0", "--cluster-peers", "nats://127.0.0.1:1"}, ""},
+		"no history":              {keyed, []string{"--data-dir", "none"}, ""},
+		"rules of no history":     {keyed, []string{"--data-dir", "none", "--inbox-history", "1/1h"}, "--data-dir none"},
+		"replicas of a lone node": {keyed, []string{"--history-replicas", "3"}, "--history-replicas is for an external NATS"},
+		"replicas":                {keyed, []string{"--history-replicas", "3", "--nats-url", "nats://127.0.0.1:1"}, ""},
+		"six replicas":            {keyed, []string{"--history-replicas", "6", "--nats-url", "nats://127.0.0.1:1"}, "1 to 5"},
+		"small history":           {keyed, []string{"--history-max-bytes", "1000"}, "--history-max-bytes"},
+		"negative history":        {keyed, []string{"--history-max-bytes", "-1"}, "--history-max-bytes"},
+		"channel rule":            {keyed, []string{"--channel-history", "room:*=10/1h", "--channel-history", "log:**=off"}, ""},
+		"channel without limit":   {keyed, []string{"--channel-history", "room:*"}, "must be PATTERN=MESSAGES/AGE"},
+		"channel limit":           {keyed, []string{"--channel-history", "room:*=10"}, "--channel-history"},
+		"channel pattern":         {keyed, []string{"--channel-history", "room::x=10/1h"}, "--channel-history"},
+		"inbox limit":             {keyed, []string{"--inbox-history", "many/1h"}, "--inbox-history"},
+		"inbox tenant":            {keyed, []string{"--inbox-history", "=1/1h"}, "--inbox-history"},
+		"two inboxes":             {keyed, []string{"--inbox-history", "1/1h,2/1h"}, "is the second one"},
+		"two inboxes of a tenant": {keyed, []string{"--inbox-history", "a=1/1h,a=2/1h"}, "is the second one"},
 		"window without reserve":  {keyed, []string{"--drain-window", "3900ms", "--drain-timeout", "4s"}, "--drain-window"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -188,7 +188,7 @@ func firstCells(text string) []string {
 // whether or not they have a value yet, with their variable labels.
 func registeredMetrics(t *testing.T) map[string][]string {
 	t.Helper()
-	c, err := readConfig(t, nil, "--dev")
+	c, err := readConfig(t, nil, "--dev", "--data-dir", noDataDir)
 	if err != nil {
 		t.Fatal(err)
 	}

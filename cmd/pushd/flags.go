@@ -13,6 +13,7 @@ func (c *config) addTo(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	c.addAddressFlags(fs)
 	c.Cluster.addTo(fs)
+	c.addHistoryFlags(fs)
 	c.Auth.addTo(fs)
 	c.Limits.addTo(fs)
 	fs.StringVar(&c.Log.Format, "log-format", "text", "log format on stderr: text or json")
@@ -28,7 +29,6 @@ func (c *config) addAddressFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.GRPCAddr, "grpc-addr", "127.0.0.1:9090", "address of the Control API; off loopback it needs --grpc-keys-file")
 	fs.StringVar(&c.Auth.GRPCKeysFile, "grpc-keys-file", "", "file with the bearer keys of the Control API")
 	fs.StringVar(&c.MetricsAddr, "metrics-addr", "127.0.0.1:9091", "loopback address of /metrics and /debug/pprof/")
-	fs.StringVar(&c.DataDir, "data-dir", "", "directory for state on disk; this version keeps none")
 	fs.StringVar(&c.ReadyFile, "ready-file", "", "file that gets the bound addresses as JSON once the node is up, removed when it ends")
 }
 
@@ -40,6 +40,11 @@ func (c *clusterConfig) addTo(fs *pflag.FlagSet) {
 	fs.Var(listFlag{&c.Peers}, "cluster-peers", "nats://HOST:PORT of other nodes, comma-separated; this node may be among them")
 	fs.Var(secretFlag{&c.Secret}, "cluster-secret", "secret that embedded nodes share; needed off loopback; better given by file")
 	fs.StringVar(&c.SecretFile, "cluster-secret-file", "", "file with the cluster secret")
+}
+
+func (c *config) addHistoryFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.DataDir, "data-dir", "", `directory of the history, of this node alone; "none": no history (default "pushd-data", with --dev a temporary one)`)
+	c.History.addTo(fs)
 }
 
 func (c *authConfig) addTo(fs *pflag.FlagSet) {

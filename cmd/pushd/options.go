@@ -84,6 +84,7 @@ func (c *config) clusterOptions() cluster.Options {
 	o.Peers = c.Cluster.Peers
 	o.Secret = c.Cluster.Secret.reveal()
 	o.MaxPayload = c.Limits.MaxMessageBytes + wrapping
+	o.History = c.historyOptions()
 	return o
 }
 

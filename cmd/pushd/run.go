@@ -57,8 +57,13 @@ func serve(ctx context.Context, now <-chan struct{}, c *config, out io.Writer, l
 	if err := removeReadyFile(c.ReadyFile); err != nil {
 		return err
 	}
+	removeData, err := c.makeDataDir()
+	if err != nil {
+		return err
+	}
 	n, err := build(ctx, c, log)
 	if err != nil {
+		err = errors.Join(err, removeData())
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // Asked to stop before it was up.
 		}
@@ -74,7 +79,7 @@ func serve(ctx context.Context, now <-chan struct{}, c *config, out io.Writer, l
 			log.Error("draining after a failure", "error", err)
 		}
 	}
-	return errors.Join(err, n.drain(now))
+	return errors.Join(err, n.drain(now), removeData())
 }
 
 // build makes the parts and joins the cluster. Nothing is served yet. After an
@@ -245,6 +250,10 @@ func (n *node) bound() bound {
 		Metrics: n.listeners.metrics.Addr().String(),
 		Node:    n.config.Cluster.NodeName,
 		PID:     os.Getpid(),
+		History: n.router.HasHistory(),
+	}
+	if n.config.storesHistory() {
+		b.DataDir = n.config.DataDir
 	}
 	if addr := n.router.ClusterAddr(); addr != nil {
 		b.Cluster = addr.String()

@@ -227,7 +227,7 @@ func testSend(t *testing.T, at bound, tail *running) {
 		{[]string{"all", "--type", "news", "--json", "-"}, `"data":{"from":"stdin"}`},
 	} {
 		out := mustRun(t, append(append([]string{"send"}, c.args...), "--server", at.GRPC)...)
-		if !strings.HasPrefix(out, "accepted ") || len(out) != len("accepted \n")+26 {
+		if line, _, _ := strings.Cut(out, "\n"); !strings.HasPrefix(line, "accepted ") || len(line) != len("accepted ")+26 {
 			t.Errorf("%q printed %q", c.args, out)
 		}
 		if line := tail.await(t, c.want); !json.Valid([]byte(line)) {

@@ -22,6 +22,7 @@ func (c *config) validate() error {
 		c.validateTLS(),
 		c.validateCluster(),
 		c.validateDrain(),
+		c.validateHistory(),
 	}
 	if !c.Dev && len(c.Auth.Secrets) == 0 && len(c.Auth.PublicKeyFiles) == 0 {
 		errs = append(errs, errors.New(
@@ -37,7 +38,9 @@ func (c *config) validate() error {
 		errs = append(errs, err)
 	}
 	edgeOptions := c.edgeOptions()
-	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), c.clusterOptions().Validate())
+	clusterOptions := c.clusterOptions()
+	clusterOptions.History = nil // validateHistory has checked it, by the names of the flags.
+	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), clusterOptions.Validate())
 	return errors.Join(errs...)
 }
 

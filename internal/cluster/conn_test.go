@@ -18,7 +18,7 @@ func TestClientDropsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatalf("start: %v", err)
 	}
-	defer srv.stop()
+	defer srv.stop(t.Context())
 	m := newMetrics(nil)
 	c, err := dial(o, srv, connEvents{down: func() {}, up: func() {}}, m, log)
 	if err != nil {

@@ -3,8 +3,12 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -21,39 +25,92 @@ const (
 	maxPending = 256 << 20
 	// routePing finds a peer that is gone without a FIN in some seconds.
 	routePing = 2 * time.Second
-	// serverStart bounds the start; 2 ms are usual.
+	// serverStart bounds the start after all that is stored has been read; 2 ms
+	// are usual. readyStep is one look at it.
 	serverStart = 5 * time.Second
+	readyStep   = 100 * time.Millisecond
+	// maxStreamMemory bounds streams in memory, of which there are none.
+	maxStreamMemory = 16 << 20
+	// spareStore, and a quarter of the history, is for streams beside it.
+	spareStore = 256 << 20
+	// syncInterval is how much a crash of the machine may lose of what one
+	// server has stored, unless it syncs each message.
+	syncInterval = 10 * time.Second
 )
 
-// embedded is a NATS server in this process.
+// embedded is a NATS server in this process. The connection of this process
+// survives a restart of it.
 type embedded struct {
-	*server.Server
-	// token lets a client in.
-	token string
+	// Set once.
+	opts  Options
+	log   *natsLog
+	token string    // lets a client in
+	store *storeDir // nil: it keeps nothing
+
+	// current is nil while no server runs.
+	current atomic.Pointer[server.Server]
+
+	// mu is held while the server is stopped or started.
+	mu    sync.Mutex
+	ended bool
 }
+
+// errNoServer answers who connects while no server runs.
+var errNoServer = errors.New("the embedded NATS server does not run")
 
 // startEmbedded runs a NATS server in this process. The caller ends it with
 // stop.
 func startEmbedded(ctx context.Context, o Options, log *natsLog) (*embedded, error) {
-	so, err := serverOptions(o)
-	if err != nil {
+	e := &embedded{opts: o, log: log, token: rand.Text()}
+	if o.stores() {
+		store, err := openStoreDir(o)
+		if err != nil {
+			return nil, err
+		}
+		e.store = store
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.startLocked(ctx); err != nil {
+		e.endLocked()
 		return nil, err
+	}
+	return e, nil
+}
+
+// startLocked starts a server, after the last one has ended.
+func (e *embedded) startLocked(ctx context.Context) error {
+	so, err := e.serverOptions()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-e.log.fatal: // of the last one
+	default:
+	}
+	// A server that has never met others takes the number of its routes for
+	// theirs: with more of them it would wait for nodes that store nothing. So
+	// all but one come later; one, because the server needs it, and sorts those
+	// that it has while it dials them.
+	later := e.store != nil && len(so.Routes) > historyNodes && e.store.fresh()
+	if later {
+		so.Routes = so.Routes[:1]
 	}
 	srv, err := server.NewServer(so)
 	if err != nil {
-		return nil, fmt.Errorf("embedded NATS server: %w", err)
+		return fmt.Errorf("embedded NATS server: %w", err)
 	}
-	e := &embedded{srv, so.Authorization}
-	srv.SetLoggerV2(log, false, false, false)
-	srv.Start()
+	srv.SetLoggerV2(e.log, false, false, false)
+	srv.Start() // It reads what is stored.
 	for deadline := time.Now().Add(serverStart); ; {
 		// A short wait at a time: this call doesn't notice that the server
 		// has given up.
-		if srv.ReadyForConnections(100 * time.Millisecond) {
-			return e, nil
+		if srv.ReadyForConnections(readyStep) {
+			e.current.Store(srv)
+			return e.addRoutes(srv, later)
 		}
 		select {
-		case text := <-log.fatal:
+		case text := <-e.log.fatal:
 			err = fmt.Errorf("embedded NATS server: %s", text)
 		case <-ctx.Done():
 			err = fmt.Errorf("embedded NATS server: %w", ctx.Err())
@@ -63,35 +120,112 @@ func startEmbedded(ctx context.Context, o Options, log *natsLog) (*embedded, err
 			}
 			err = fmt.Errorf("embedded NATS server was not ready within %s", serverStart)
 		}
-		e.stop()
-		return nil, err
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return err
 	}
 }
 
-func (e *embedded) stop() {
-	e.Shutdown()
-	e.WaitForShutdown()
+// addRoutes makes the routes if the start left them out.
+func (e *embedded) addRoutes(srv *server.Server, leftOut bool) error {
+	if !leftOut {
+		return nil
+	}
+	so, err := e.serverOptions()
+	if err == nil {
+		err = srv.ReloadOptions(so)
+	}
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: routes: %w", err)
+	}
+	return nil
+}
+
+// stop hands over what this server leads, within ctx, and ends it.
+func (e *embedded) stop(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if srv := e.current.Load(); srv != nil && e.store != nil && e.opts.mesh() {
+		handOver(ctx, srv)
+	}
+	e.endLocked()
+}
+
+// endLocked ends the server for good. Later calls do nothing.
+func (e *embedded) endLocked() {
+	if e.ended {
+		return
+	}
+	e.ended = true
+	e.shutdownLocked()
+	if e.store != nil {
+		e.store.close()
+	}
+}
+
+func (e *embedded) shutdownLocked() {
+	if srv := e.current.Swap(nil); srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+}
+
+// restart ends the server of a lone node and starts it anew, on what is stored.
+// A stream that met a full disk takes nothing before that. The connection of
+// this node comes back by itself, some time after restart has returned. ctx
+// bounds the start, not the end. After an error no server runs, and restart may
+// be called again. Calls wait for one another.
+func (e *embedded) restart(ctx context.Context) error {
+	if !e.opts.alone() {
+		return errors.New("only the server of a lone node is restarted: those of a mesh lead for others")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return errNoServer
+	}
+	e.shutdownLocked()
+	return e.startLocked(ctx)
+}
+
+// InProcessConn connects to the server that runs now.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	srv := e.current.Load()
+	if srv == nil {
+		return nil, errNoServer
+	}
+	c, err := srv.InProcessConn()
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	return c, nil
 }
 
 // clientOptions connect to e without a socket.
 func (e *embedded) clientOptions() []nats.Option {
-	return []nats.Option{nats.InProcessServer(e.Server), nats.Token(e.token), nats.IgnoreDiscoveredServers()}
+	return []nats.Option{nats.InProcessServer(e), nats.Token(e.token), nats.IgnoreDiscoveredServers()}
 }
 
-func serverOptions(o Options) (*server.Options, error) {
+func (e *embedded) serverOptions() (*server.Options, error) {
+	o := e.opts
 	so := &server.Options{
 		ServerName:             o.NodeName,
 		DontListen:             !o.mesh(),
-		Authorization:          rand.Text(),
+		Authorization:          e.token,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
 		MaxPending:             maxPending,
 		MaxPayload:             int32(o.MaxPayload + envelopeRoom), //nolint:gosec // Validate bounds it.
 	}
+	if e.store != nil {
+		so.JetStream = true
+		so.StoreDir = e.store.path
+		so.JetStreamMaxMemory = maxStreamMemory
+		so.JetStreamMaxStore = o.History.maxBytes() + o.History.maxBytes()/4 + spareStore
+		so.SyncAlways = o.History.Sync
+		so.SyncInterval = syncInterval
+	}
 	if !o.mesh() {
-		if h := o.History; h != nil && h.StoreDir != "" {
-			so.JetStream, so.StoreDir, so.SyncAlways = true, h.StoreDir, h.Sync
-		}
 		return so, nil
 	}
 	host, port, err := splitListenAddr(o.ListenAddr)

@@ -35,6 +35,10 @@ type identity struct {
 	incarnation uint64
 	version     string
 	started     time.Time
+	// historyRules tells other rules; 0: it keeps nothing. historyNode says that
+	// it stores a part of the history of a mesh.
+	historyRules uint64
+	historyNode  bool
 }
 
 // sealEnvelope writes m, with the deadline that the caller has set. fingerprint is

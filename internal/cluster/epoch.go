@@ -143,6 +143,10 @@ func (s *store) runKeeper(ctx context.Context) {
 		case <-timer.C:
 		case <-s.kick:
 		}
+		if !s.present() {
+			timer.Reset(checkAgain)
+			continue
+		}
 		bounded, cancel := context.WithTimeout(ctx, s.timeout+confirmations*confirmPause)
 		err := s.check(bounded)
 		cancel()

@@ -41,7 +41,7 @@ func (r *Router) Keeps(t address.Target) bool { return r.history.keeps(t) }
 // message.ErrNotStored where there is no history, and with
 // message.ErrUnavailable while that is away.
 func (r *Router) Last(ctx context.Context, targets []address.Target) (epoch string, offsets []uint64, err error) {
-	if r.history == nil {
+	if !r.history.here() {
 		return "", nil, message.ErrNotStored
 	}
 	return r.history.last(ctx, targets)
@@ -50,7 +50,7 @@ func (r *Router) Last(ctx context.Context, targets []address.Target) (epoch stri
 // Read returns stored messages of t. Where a rule is for t, no more than it
 // keeps. It fails like Last.
 func (r *Router) Read(ctx context.Context, t address.Target, q history.Query) (*history.Page, error) {
-	if r.history == nil {
+	if !r.history.here() {
 		return nil, message.ErrNotStored
 	}
 	return r.history.read(ctx, t, q)

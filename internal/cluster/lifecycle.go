@@ -36,11 +36,17 @@ func (r *Router) join(ctx context.Context, known *roster) error {
 			return fmt.Errorf("join as %q: %w", r.opts.NodeName, ErrNameTaken)
 		}
 	}
+	r.startBeats()
+	return r.awaitHistory(ctx)
+}
+
+// startBeats enters the roster of the other nodes.
+func (r *Router) startBeats() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stopBeats = cancel
 	r.beats.Go(func() { r.talk.runBeats(ctx) })
 	r.beats.Go(func() { r.watchDrops(ctx) })
-	return nil
+	r.beats.Go(func() { r.watchHistory(ctx) })
 }
 
 // awaitLive waits until the first flush has settled.
@@ -83,7 +89,7 @@ func (r *Router) watchDrops(ctx context.Context) {
 
 // Close leaves the cluster: what is queued is published, the other nodes are
 // told, interest ends, what has come is delivered, and the embedded server goes
-// last. ctx bounds the waits for NATS; once it is done Close only frees what
+// last, after it has handed over the streams that it leads. ctx bounds the waits for NATS; once it is done Close only frees what
 // the node holds, and says in its error what was cut short. Later calls do
 // nothing.
 func (r *Router) Close(ctx context.Context) error {
@@ -123,15 +129,15 @@ func (r *Router) close(ctx context.Context) error {
 		<-cut
 	}
 	r.conn.close()
-	r.stopServer()
+	r.stopServer(ctx)
 	if err != nil {
 		return fmt.Errorf("leave the cluster: %w", err)
 	}
 	return nil
 }
 
-func (r *Router) stopServer() {
+func (r *Router) stopServer(ctx context.Context) {
 	if r.srv != nil {
-		r.srv.stop()
+		r.srv.stop(ctx)
 	}
 }

@@ -35,6 +35,8 @@ type Options struct {
 	// Secret is what embedded servers prove to each other. It may be empty
 	// only while all addresses are loopback.
 	Secret string
+	// History is what is kept; nil: nothing.
+	History *HistoryOptions
 	// MaxPayload bounds Message.Payload in bytes. Default 1 MiB.
 	MaxPayload int
 	// Lanes is how many goroutines deliver. Default GOMAXPROCS.
@@ -52,8 +54,6 @@ type Options struct {
 	PublishTimeout time.Duration
 	// HeartbeatInterval must be the same on all nodes. Default 1 s.
 	HeartbeatInterval time.Duration
-	// History says how messages are stored; nil: not at all.
-	History *HistoryOptions
 	// Logger may be nil.
 	Logger *slog.Logger
 	// Registerer may be nil: metrics are counted but not registered.
@@ -90,10 +90,8 @@ func (o Options) Validate() error {
 	if o.PublishTimeout <= 0 || o.HeartbeatInterval <= 0 {
 		return errors.New("publish timeout and heartbeat interval must be positive")
 	}
-	if o.History != nil {
-		if err := o.History.Validate(); err != nil {
-			return err
-		}
+	if err := o.validateHistory(); err != nil {
+		return err
 	}
 	if o.NATSURL != "" {
 		return o.validateExternal()

@@ -37,6 +37,10 @@ type roster struct {
 	twins map[uint64]struct{}
 	// named says that one of them has the own name.
 	named bool
+	// rules holds other history rules that were reported.
+	rules map[uint64]struct{}
+	// metHistory says that there was a history node.
+	metHistory bool
 }
 
 // peer is another node as it was last heard.
@@ -44,6 +48,7 @@ type peer struct {
 	incarnation uint64
 	seen        time.Time
 	node        stats.Node
+	historyNode bool
 }
 
 func newRoster(self identity, o Options, m *metrics, log *slog.Logger) *roster {
@@ -55,6 +60,7 @@ func newRoster(self identity, o Options, m *metrics, log *slog.Logger) *roster {
 		metrics:  m,
 		peers:    make(map[string]*peer),
 		twins:    make(map[uint64]struct{}),
+		rules:    make(map[uint64]struct{}),
 	}
 }
 
@@ -92,8 +98,39 @@ func (r *roster) hear(hb *clusterv1.Heartbeat) bool {
 			return false
 		}
 	}
-	r.peers[hb.GetNode()] = &peer{incarnation: hb.GetIncarnation(), seen: r.now(), node: wireNode(hb)}
+	r.peers[hb.GetNode()] = &peer{
+		incarnation: hb.GetIncarnation(), seen: r.now(), node: wireNode(hb), historyNode: hb.GetHistoryNode(),
+	}
+	r.metHistory = r.metHistory || hb.GetHistoryNode()
+	r.compareRulesLocked(hb)
 	return true
+}
+
+// maxRules bounds the memory for other history rules.
+const maxRules = 64
+
+// compareRulesLocked tells of rules that are not the own, once of each.
+func (r *roster) compareRulesLocked(hb *clusterv1.Heartbeat) {
+	hash := hb.GetHistoryRules()
+	if _, told := r.rules[hash]; hash == r.self.historyRules || told || len(r.rules) >= maxRules {
+		return
+	}
+	r.rules[hash] = struct{}{}
+	r.log.Warn("nodes have different history rules: give all the same", "other_node", hb.GetNode())
+}
+
+// historyNodes counts the other nodes that store the history of the mesh, also
+// those that are down but not forgotten. met says that there ever was one.
+func (r *roster) historyNodes() (n int, met bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgetLocked(forgetAfter)
+	for _, p := range r.peers {
+		if p.historyNode {
+			n++
+		}
+	}
+	return n, r.metHistory
 }
 
 // maxPeers bounds the nodes that are known. When it is reached, the dead are

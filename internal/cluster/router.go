@@ -77,8 +77,8 @@ func Start(ctx context.Context, o Options, s Sink) (*Router, error) {
 		}
 		r.srv = srv
 	}
-	if err := r.connect(s); err != nil {
-		r.stopServer()
+	if err := r.connect(ctx, s); err != nil {
+		r.stopServer(ctx)
 		return nil, err
 	}
 	r.build(s, roster)
@@ -98,15 +98,20 @@ func newRouter(o Options) *Router {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	self := identity{
+		node:        o.NodeName,
+		incarnation: rand.Uint64(), //nolint:gosec // It tells runs apart, no more.
+		version:     o.Version,
+		started:     time.Now(),
+		historyNode: o.mesh() && o.stores(),
+	}
+	if o.History != nil {
+		self.historyRules = o.History.Rules.Hash()
+	}
 	return &Router{
-		opts: o,
-		log:  log,
-		self: identity{
-			node:        o.NodeName,
-			incarnation: rand.Uint64(), //nolint:gosec // It tells runs apart, no more.
-			version:     o.Version,
-			started:     time.Now(),
-		},
+		opts:       o,
+		log:        log,
+		self:       self,
 		metrics:    newMetrics(o.Registerer),
 		stopReader: make(chan struct{}),
 	}
@@ -114,7 +119,7 @@ func newRouter(o Options) *Router {
 
 // connect dials NATS, twice if there is a history. Events are passed on to what
 // does not exist before there is a connection.
-func (r *Router) connect(s Sink) error {
+func (r *Router) connect(ctx context.Context, s Sink) error {
 	built := make(chan struct{})
 	c, err := dial(r.opts, r.srv, connEvents{
 		down: func() { <-built; r.interest.linkDown() },
@@ -130,6 +135,9 @@ func (r *Router) connect(s Sink) error {
 	r.conn = c
 	r.interest = newInterest(c, r.opts, r.metrics, r.log)
 	r.opts.MaxPayload, err = c.payloadLimit(r.opts.MaxPayload, r.log)
+	if err == nil {
+		err = r.settleHistory(ctx)
+	}
 	if err == nil && r.opts.History != nil {
 		r.history, err = openStore(r.opts, r.srv, r.self, s, r.metrics, r.log)
 	}
@@ -158,6 +166,9 @@ func (r *Router) build(s Sink, roster *roster) {
 		soon:    make(chan struct{}, 1),
 	}
 	r.interest.confirm = r.gather.confirm
+	if r.history != nil {
+		r.history.present = r.HasHistory
+	}
 	r.talk.state.Store(int32(clusterv1.State_STATE_READY))
 }
 
@@ -254,5 +265,9 @@ func (r *Router) ClusterAddr() net.Addr {
 	if r.srv == nil || !r.opts.mesh() {
 		return nil
 	}
-	return r.srv.ClusterAddr()
+	srv := r.srv.current.Load()
+	if srv == nil {
+		return nil
+	}
+	return srv.ClusterAddr()
 }

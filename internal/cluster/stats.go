@@ -117,7 +117,7 @@ func (g *gatherer) gather(q stats.Query) *stats.Cluster {
 	reports = append(reports, report{
 		node: stats.Node{
 			Name: g.self.node, Version: g.self.version, StartedAt: g.self.started,
-			State: g.state(), Totals: local.Totals,
+			State: g.state(), Totals: local.Totals, HistoryRules: g.self.historyRules,
 		},
 		local: local,
 	})

@@ -39,6 +39,10 @@ type store struct {
 	kick    chan struct{} // capacity 1: the keeper shall check now
 	drained chan struct{} // closed when nothing is in flight after close
 
+	// present says that there is a history at all, in the mode of this node. In a
+	// mesh it may turn true.
+	present func() bool
+
 	stored, keys target
 
 	epoch atomic.Pointer[epoch] // nil: not known yet
@@ -140,7 +144,7 @@ func (s *store) told(msg *nats.Msg) {
 
 // awaitUp waits until messages can be stored.
 func (s *store) awaitUp(ctx context.Context) {
-	if s == nil {
+	if !s.here() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -213,13 +217,16 @@ func (s *store) limitOf(t address.Target) history.Limit {
 }
 
 // keeps reports whether a rule stores what is for t.
-func (s *store) keeps(t address.Target) bool { return s != nil && !s.opts.Rules.For(t).IsZero() }
+func (s *store) keeps(t address.Target) bool { return s.here() && !s.opts.Rules.For(t).IsZero() }
+
+// here reports whether there is a history, away or not.
+func (s *store) here() bool { return s != nil && s.present() }
 
 // takes decides the way of m: to a stream or not, and to which.
 func (s *store) takes(m *message.Message) (stream, stored bool, err error) {
 	switch m.Store {
 	case message.StoreAlways:
-		if s == nil || storeSubject(m.Target) == "" {
+		if !s.here() || storeSubject(m.Target) == "" {
 			return false, false, fmt.Errorf("publish: %w", message.ErrNotStored)
 		}
 		stored = true
@@ -227,7 +234,7 @@ func (s *store) takes(m *message.Message) (stream, stored bool, err error) {
 		stored = s.keeps(m.Target)
 	case message.StoreNever:
 	}
-	if m.Key != "" && s == nil {
+	if m.Key != "" && !s.here() {
 		// Nobody could say whether it came before.
 		return false, false, fmt.Errorf("publish with a key: %w", message.ErrNotStored)
 	}

@@ -85,11 +85,20 @@ func TestStartWithoutJetStream(t *testing.T) {
 	n.acquire(t, plain)
 	n.publish(t, plain, "live")
 	n.sink.awaitPayload(t, "live")
-	for _, m := range []*message.Message{msg(channelOf(t, "acme", "log:1"), "x"), keyed(plain, "x", "k")} {
-		if _, err := n.Publish(t.Context(), m); !errors.Is(err, message.ErrUnavailable) {
+	always := msg(plain, "x")
+	always.Store = message.StoreAlways
+	for _, m := range []*message.Message{always, keyed(plain, "x", "k")} {
+		if _, err := n.Publish(t.Context(), m); !errors.Is(err, message.ErrNotStored) {
 			t.Errorf("publish: %v", err)
 		}
 	}
+	ruled := channelOf(t, "acme", "log:1")
+	if n.Keeps(ruled) {
+		t.Error("it keeps what it can't store")
+	}
+	n.acquire(t, ruled)
+	n.publish(t, ruled, "live too")
+	n.sink.awaitPayload(t, "live too")
 }
 
 func TestFrozenHistory(t *testing.T) {
@@ -163,25 +172,31 @@ func TestWhatIsOnItsWayIsBounded(t *testing.T) {
 	}
 }
 
+// TestFullHistory fills the room of the keys, which does not make room for new
+// ones.
 func TestFullHistory(t *testing.T) {
-	srv := startJetStream(t, server.Options{JetStreamMaxStore: 2 << 20})
-	n := startStoring(t, srv, 1)[0]
-	target, plain := channelOf(t, "acme", "log:1"), channelOf(t, "acme", "plain")
+	srv := startJetStream(t, server.Options{})
+	rules := storing(t, nil)
+	n := startNode(t, "n1", func(o *cluster.Options) {
+		rules(o)
+		o.NATSURL, o.History.MaxBytes = srv.ClientURL(), 1<<20
+	})
+	ruled, plain := channelOf(t, "acme", "log:1"), channelOf(t, "acme", "plain")
 	n.acquire(t, plain)
-	payload := strings.Repeat("x", 256<<10)
-	stored := 0
+	payload := strings.Repeat("x", 16<<10)
+	taken := 0
 	var full error
-	for full == nil && stored < 100 {
-		if _, full = n.Publish(t.Context(), msg(target, payload)); full == nil {
-			stored++
+	for full == nil && taken < 100 {
+		if _, full = n.Publish(t.Context(), keyed(plain, payload, fmt.Sprint(taken))); full == nil {
+			taken++
 		}
 	}
-	if !errors.Is(full, message.ErrHistoryFull) || stored == 0 {
-		t.Fatalf("after %d messages: %v", stored, full)
+	if !errors.Is(full, message.ErrHistoryFull) || taken == 0 {
+		t.Fatalf("after %d messages: %v", taken, full)
 	}
 	began := time.Now()
-	for range 100 {
-		if _, err := n.Publish(t.Context(), msg(target, "x")); err != nil && !errors.Is(err, message.ErrHistoryFull) {
+	for i := range 100 {
+		if _, err := n.Publish(t.Context(), keyed(plain, payload, fmt.Sprint("more", i))); !errors.Is(err, message.ErrHistoryFull) {
 			t.Errorf("publish: %v", err)
 		}
 	}
@@ -190,11 +205,12 @@ func TestFullHistory(t *testing.T) {
 	}
 	n.publish(t, plain, "goes on")
 	n.sink.awaitPayload(t, "goes on")
-	if err := streamOf(t, srv, "PD1H").Purge(t.Context()); err != nil {
+	n.store(t, ruled, "stored")
+	if err := streamOf(t, srv, "PD1K").Purge(t.Context()); err != nil {
 		t.Fatalf("purge: %v", err)
 	}
-	eventually(t, "stored again", func() bool {
-		_, err := n.Publish(t.Context(), msg(target, "after"))
+	eventually(t, "taken again", func() bool {
+		_, err := n.Publish(t.Context(), keyed(plain, "after", "after"))
 		return err == nil
 	})
 }

@@ -27,39 +27,9 @@ const (
 	keysShare = 8
 )
 
-// HistoryOptions says how messages are stored.
-type HistoryOptions struct {
-	// Rules say what is stored, how much of it and for how long. They should be
-	// the same on all nodes.
-	Rules history.Rules
-	// MaxBytes bounds what all streams take together. 0: what JetStream allows.
-	// When it is reached, the oldest messages go, whosever they are.
-	MaxBytes int64
-	// Replicas is on how many servers of a cluster a message is stored. 0: 1.
-	Replicas int
-	// StoreDir is where the embedded server keeps its files.
-	StoreDir string
-	// Node says that this node of a mesh holds a part of the history.
-	Node bool
-	// Sync makes the embedded server sync every write to the disk before it is
-	// acknowledged.
-	Sync bool
-}
-
-// Validate checks o.
-func (o *HistoryOptions) Validate() error {
-	if o.MaxBytes != 0 && o.MaxBytes < 1<<20 {
-		return fmt.Errorf("the history's room of %d bytes is under 1 MiB", o.MaxBytes)
-	}
-	if o.Replicas < 0 || o.Replicas > 5 {
-		return fmt.Errorf("%d replicas of the history: must be 0 to 5", o.Replicas)
-	}
-	return nil
-}
-
 // most is the largest of the rules; it serves for what no rule is for, too.
-func (o *HistoryOptions) most() history.Limit {
-	if most := o.Rules.Largest(); !most.IsZero() {
+func (h *HistoryOptions) most() history.Limit {
+	if most := h.Rules.Largest(); !most.IsZero() {
 		return most
 	}
 	return history.DefaultLimit()
@@ -96,10 +66,8 @@ func streamConfigs(o *HistoryOptions) (stored, keys, epoch jetstream.StreamConfi
 	epoch.RePublish = &jetstream.RePublish{Source: subjectEpoch, Destination: subjectEpochCopied}
 	epoch.MaxMsgsPerSubject = 1
 	epoch.MaxBytes = epochBytes
-	if o.MaxBytes > 0 {
-		keys.MaxBytes = o.MaxBytes / keysShare
-		stored.MaxBytes = o.MaxBytes - keys.MaxBytes - epochBytes
-	}
+	keys.MaxBytes = o.maxBytes() / keysShare
+	stored.MaxBytes = o.maxBytes() - keys.MaxBytes - epochBytes
 	return stored, keys, epoch
 }
 

@@ -25,6 +25,8 @@ func (id identity) beat(state clusterv1.State, t stats.Totals) *clusterv1.Heartb
 			BytesIn: t.BytesIn, BytesOut: t.BytesOut,
 			Dropped: t.Dropped,
 		},
+		HistoryRules: id.historyRules,
+		HistoryNode:  id.historyNode,
 	}
 }
 
@@ -45,6 +47,7 @@ func wireNode(hb *clusterv1.Heartbeat) stats.Node {
 			BytesIn: t.GetBytesIn(), BytesOut: t.GetBytesOut(),
 			Dropped: t.GetDropped(),
 		},
+		HistoryRules: hb.GetHistoryRules(),
 	}
 }
 

@@ -67,6 +67,8 @@ func statsResponse(c *stats.Cluster) *pushdv1.StatsResponse {
 			StartedAt: timestamp(n.StartedAt),
 			State:     nodeState(n.State),
 			Totals:    statsTotals(n.Totals, n.StartedAt),
+
+			HistoryRules: historyRules(n.HistoryRules),
 		})
 	}
 	for _, t := range c.Tenants {
@@ -95,6 +97,14 @@ func statsTotals(t stats.Totals, startedAt time.Time) *pushdv1.StatsTotals {
 		Dropped:     t.Dropped,
 		StartedAt:   timestamp(startedAt),
 	}
+}
+
+// historyRules returns "" for a node that keeps nothing.
+func historyRules(hash uint64) string {
+	if hash == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", hash)
 }
 
 func nodeState(s stats.State) pushdv1.NodeState {

@@ -84,7 +84,7 @@ func TestStatsAnswer(t *testing.T) {
 		return &stats.Cluster{
 			AsOf: at, Complete: true, Missing: []string{"d"}, Totals: totals, StartedAt: at.Add(-time.Hour),
 			Nodes: []stats.Node{
-				{Name: "a", Version: "v1", StartedAt: at.Add(-time.Minute), State: stats.StateReady, Totals: totals},
+				{Name: "a", Version: "v1", StartedAt: at.Add(-time.Minute), State: stats.StateReady, Totals: totals, HistoryRules: 0xab},
 				{Name: "b", State: stats.StateDraining}, {Name: "c", State: stats.StateSuspect}, {Name: "d", State: stats.StateDead}, {Name: "e"},
 			},
 			Tenants:          []stats.Tenant{{ID: acme, Connections: 10, Users: 11, Channels: 12}},
@@ -103,6 +103,7 @@ func TestStatsAnswer(t *testing.T) {
 			{
 				Name: "a", Version: "v1", StartedAt: timestamppb.New(at.Add(-time.Minute)),
 				State: pushdv1.NodeState_NODE_STATE_READY, Totals: wantTotals(at.Add(-time.Minute)),
+				HistoryRules: "00000000000000ab",
 			},
 			{Name: "b", State: pushdv1.NodeState_NODE_STATE_DRAINING, Totals: &pushdv1.StatsTotals{}},
 			{Name: "c", State: pushdv1.NodeState_NODE_STATE_SUSPECT, Totals: &pushdv1.StatsTotals{}},

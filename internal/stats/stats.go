@@ -83,6 +83,8 @@ type Node struct {
 	StartedAt     time.Time
 	State         State
 	Totals        Totals
+	// HistoryRules tells nodes with other rules apart; 0: it keeps nothing.
+	HistoryRules uint64
 }
 
 // Cluster is the sum over all nodes that answered.

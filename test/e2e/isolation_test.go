@@ -214,8 +214,11 @@ const (
 	targetToken   = tenantToken + `\.[0-9]{2}\.(?:\+u\.)?` + nameToken
 	plainToken    = `[A-Za-z0-9_-]{1,64}`
 	messagesRegex = `^pd1\.(?:e\.` + targetToken + `|t\.` + nameToken + `|a|hb\.` + plainToken +
-		`|q\.(?:hello|stats|confirm)|r\.` + plainToken + `\.[0-9]+)$`
-	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|r\.` + plainToken + `\.\*)$`
+		`|q\.(?:hello|stats|confirm)|r\.` + plainToken + `\.[0-9]+)$|` + streamsRegex
+	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|r\.` + plainToken + `\.\*)$|` + answersRegex
+	// Each node asks once whether there is JetStream.
+	streamsRegex = `^\$JS\.API\.INFO$|` + answersRegex
+	answersRegex = `^_INBOX\.[0-9A-Za-z]{22}\.(?:\*|[0-9A-Za-z]+)$`
 )
 
 // checkWire looks at everything that a stranger with access to NATS has seen.

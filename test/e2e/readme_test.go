@@ -183,7 +183,7 @@ func copyRepository(from, to string) error {
 			return err
 		}
 		switch d.Name() {
-		case ".git", "bin", "dist", "node_modules", "demo-data":
+		case ".git", "bin", "dist", "node_modules", "demo-data", "pushd-data":
 			return filepath.SkipDir
 		}
 		rel, err := filepath.Rel(from, path)

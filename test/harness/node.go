@@ -45,7 +45,8 @@ type Node struct {
 }
 
 // Start runs "pushd serve" with args, on free loopback ports, and waits until
-// it is ready. Its output and its ready file are kept in dir, under name.
+// it is ready. Its output, its ready file and its history are kept in dir, under
+// name.
 func Start(ctx context.Context, binary, dir, name string, args ...string) (*Node, error) {
 	return StartBehind(ctx, nil, binary, dir, name, args...)
 }
@@ -57,6 +58,7 @@ func StartBehind(ctx context.Context, launcher []string, binary, dir, name strin
 	command := slices.Concat(launcher, []string{
 		binary, "serve", "--node-name", name, "--ready-file", ready, "--http-addr", "127.0.0.1:0",
 		"--grpc-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0",
+		"--data-dir", filepath.Join(dir, name+".data"),
 	}, args)
 	n, err := StartCommand(exec.Command(command[0], command[1:]...), dir, name) //nolint:gosec,noctx // The harness built the binary; Stop ends the process.
 	if err != nil {

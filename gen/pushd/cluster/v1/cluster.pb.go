@@ -568,7 +568,9 @@ type Heartbeat struct {
 	// The highest position in the history that this node has seen in its epoch.
 	HistoryOffset uint64 `protobuf:"varint,8,opt,name=history_offset,json=historyOffset,proto3" json:"history_offset,omitempty"`
 	// The epoch that this node is in; empty: it has no history.
-	HistoryEpoch  string `protobuf:"bytes,9,opt,name=history_epoch,json=historyEpoch,proto3" json:"history_epoch,omitempty"`
+	HistoryEpoch string `protobuf:"bytes,9,opt,name=history_epoch,json=historyEpoch,proto3" json:"history_epoch,omitempty"`
+	// It stores a part of the history of a mesh.
+	HistoryNode   bool `protobuf:"varint,10,opt,name=history_node,json=historyNode,proto3" json:"history_node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -664,6 +666,13 @@ func (x *Heartbeat) GetHistoryEpoch() string {
 		return x.HistoryEpoch
 	}
 	return ""
+}
+
+func (x *Heartbeat) GetHistoryNode() bool {
+	if x != nil {
+		return x.HistoryNode
+	}
+	return false
 }
 
 // Totals counts one node.
@@ -1117,7 +1126,7 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"connection\x18\x01 \x01(\fR\n" +
 	"connection\x12\x18\n" +
-	"\aoutcome\x18\x02 \x01(\rR\aoutcome\"\xcc\x02\n" +
+	"\aoutcome\x18\x02 \x01(\rR\aoutcome\"\xef\x02\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x18\n" +
@@ -1128,7 +1137,9 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06totals\x18\x06 \x01(\v2\x18.pushd.cluster.v1.TotalsR\x06totals\x12#\n" +
 	"\rhistory_rules\x18\a \x01(\x06R\fhistoryRules\x12%\n" +
 	"\x0ehistory_offset\x18\b \x01(\x04R\rhistoryOffset\x12#\n" +
-	"\rhistory_epoch\x18\t \x01(\tR\fhistoryEpoch\"\x8c\x02\n" +
+	"\rhistory_epoch\x18\t \x01(\tR\fhistoryEpoch\x12!\n" +
+	"\fhistory_node\x18\n" +
+	" \x01(\bR\vhistoryNode\"\x8c\x02\n" +
 	"\x06Totals\x12 \n" +
 	"\vconnections\x18\x01 \x01(\x04R\vconnections\x12\x14\n" +
 	"\x05users\x18\x02 \x01(\x04R\x05users\x12\x18\n" +

@@ -1,0 +1,14 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+)
+
+// NATS returns the connection of the node, for tests of what NATS does under
+// this package.
+func (r *Router) NATS() *nats.Conn { return r.conn.nc }
+
+// RestartServer restarts the embedded server.
+func (r *Router) RestartServer(ctx context.Context) error { return r.srv.restart(ctx) }
