@@ -54,6 +54,10 @@ func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
 		Traceparent:       m.TraceParent,
 		Payload:           m.Payload,
 	}
+	if m.ReportTo != "" && m.Receipt.Level != message.LevelNone {
+		e.ReceiptLevel = clusterv1.ReceiptLevel(m.Receipt.Level)
+		e.ReceiptTimeout = uint32(min(max(1, m.Receipt.Timeout.Milliseconds()), maxReceiptWait.Milliseconds())) //nolint:gosec // Both are small.
+	}
 	if !m.Exclude.IsZero() {
 		e.ExcludeConnection = m.Exclude[:]
 	}
@@ -81,7 +85,13 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 	if !carries(subject, target) {
 		return nil, errForeign
 	}
-	if e.GetDeadline() != 0 && now.UnixMilli() > e.GetDeadline() {
+	receipt, ok := wireReceipt(&e)
+	if !ok {
+		return nil, errMalformed
+	}
+	// Where a receipt is wanted, the sink counts whom it came too late for.
+	late := e.GetDeadline() != 0 && now.UnixMilli() > e.GetDeadline()
+	if late && receipt.Level == message.LevelNone {
 		return nil, errExpired
 	}
 	m := &message.Message{
@@ -89,6 +99,7 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		NotificationType: e.GetNotificationType(),
 		AcceptedAt:       time.UnixMilli(e.GetAcceptedAt()),
 		ReportTo:         e.GetReportTo(),
+		Receipt:          receipt,
 		TraceParent:      e.GetTraceparent(),
 		Payload:          e.GetPayload(),
 	}
@@ -107,6 +118,28 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		copy(m.Exclude[:], x)
 	}
 	return m, nil
+}
+
+// wireReceipt reads what is to be reported. What was made by a later version
+// can't be.
+func wireReceipt(e *clusterv1.Envelope) (r message.ReceiptRequest, ok bool) {
+	if e.GetReportTo() != "" {
+		if _, _, ok := parseReplySubject(e.GetReportTo()); !ok {
+			return r, false
+		}
+	}
+	level := e.GetReceiptLevel()
+	switch {
+	case level == clusterv1.ReceiptLevel_RECEIPT_LEVEL_UNSPECIFIED:
+		return r, true
+	case level < 0 || level > clusterv1.ReceiptLevel_RECEIPT_LEVEL_ACKED || e.GetReportTo() == "":
+		return r, false
+	}
+	wait := time.Duration(e.GetReceiptTimeout()) * time.Millisecond
+	return message.ReceiptRequest{
+		Level:   message.Level(level), //nolint:gosec // Checked above.
+		Timeout: min(max(wait, time.Millisecond), maxReceiptWait),
+	}, true
 }
 
 func wireKind(k address.Kind) clusterv1.Kind {

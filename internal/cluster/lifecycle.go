@@ -97,6 +97,7 @@ func (r *Router) close(ctx context.Context) error {
 		r.conn.nc.Close()
 	})
 	r.pub.close()
+	r.receipts.close()
 	r.gather.close()
 	joined := r.stopBeats != nil
 	if joined {

@@ -49,6 +49,7 @@ type Router struct {
 	lanes    *lanes
 	talk     *talk
 	gather   *gatherer
+	receipts *receipts
 	metrics  *metrics
 
 	// Each ends one group of goroutines.
@@ -139,11 +140,14 @@ func (r *Router) build(s Sink, roster *roster) {
 	r.lanes = newLanes(r.opts, s, r.metrics)
 	r.gather = &gatherer{
 		self: r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
+		next:    r.self.incarnation &^ 1,
 		calls:   make(map[uint64]chan report),
 		flights: make(map[stats.Query]*flight),
 	}
+	r.receipts = newReceipts(r.self, r.conn, roster, r.interest.holds, r.opts, r.metrics)
 	r.talk = &talk{
 		self: r.self, out: r.conn, sink: s, roster: roster, gather: r.gather,
+		reports: r.receipts, holds: r.interest.holds,
 		every: r.opts.HeartbeatInterval, most: r.opts.MaxPayload, live: live,
 		log: r.log, metrics: r.metrics,
 		in:      make(chan *nats.Msg, controlDepth),
@@ -176,7 +180,20 @@ func (r *Router) Enqueue(m *message.Message) error { return r.pub.enqueue(m) }
 // Publish hands m to NATS and returns when NATS has it. It fails with
 // message.ErrUnavailable at once when NATS is away, and after PublishTimeout
 // when NATS does not answer; then the message may have been delivered.
+//
+// Where m asks for a receipt it then waits for the nodes, for no longer than m
+// says, ctx lasts and the router is open, and returns what is known. It fails
+// with message.ErrOverloaded, and publishes nothing, when 4096 receipts are
+// waited for. What was published before has no receipt.
 func (r *Router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
+	if m.Receipt.Level == message.LevelNone {
+		return r.send(ctx, m)
+	}
+	return r.receipts.publish(ctx, m, r.send)
+}
+
+// send hands m to NATS and returns when NATS has it.
+func (r *Router) send(ctx context.Context, m *message.Message) (message.Accepted, error) {
 	if err := r.pub.publish(ctx, m); err != nil {
 		return message.Accepted{}, err
 	}

@@ -37,6 +37,7 @@ const (
 	subjectHello        = prefixQuery + "hello"
 	subjectStats        = prefixQuery + "stats"
 	subjectConfirm      = prefixQuery + "confirm"
+	subjectInterest     = prefixQuery + "interest"
 
 	shards = 64
 )

@@ -75,6 +75,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	l.hub.metrics.closed(code)
 	if code == closeSlowConsumer {
 		l.lose(dropSlowConsumer, c.out.discard())
+		c.cutTrailLocked()
 	}
 	c.cutLaterLocked(flushBeforeClose)
 	c.out.push(frame.Close(code, reason))

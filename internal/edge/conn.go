@@ -74,6 +74,8 @@ type seldom struct {
 	// notifications is nil until the client subscribed to types.
 	notifications map[string]struct{}
 	pending       []*pendingJoin
+	// trail is nil while no receipt waits for this connection.
+	trail *trail
 }
 
 // Readable implements poll.Handler: it takes what the socket read.
@@ -111,6 +113,7 @@ func (c *conn) Closed(error) {
 	}
 	c.state = stateClosed
 	l.lose(dropGone, c.out.discard())
+	c.endTrailLocked()
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.hub.connections.Add(-1)
@@ -141,6 +144,9 @@ func (c *conn) fallBehindLocked() {
 // flushLocked writes what waits, as far as the kernel takes it.
 func (c *conn) flushLocked() {
 	l := c.loop
+	if c.behindSince > 0 {
+		c.expireLocked()
+	}
 	for !c.blocked && len(c.out.frames) > 0 && c.state != stateClosed {
 		bufs := c.out.gather(l.bufs[:])
 		want := 0
@@ -149,7 +155,9 @@ func (c *conn) flushLocked() {
 		}
 		n, err := c.socket.Write(bufs)
 		clear(bufs)
-		c.out.advance(n)
+		if done := c.out.advance(n); c.seldom != nil {
+			c.wroteLocked(done)
+		}
 		l.bytesOut += uint64(n) //nolint:gosec // Write returns no negative count.
 		if err != nil {
 			c.cutLocked()
@@ -186,6 +194,7 @@ func (c *conn) noteBehindLocked() {
 // sweepLocked looks at the timers of c at the time of its loop's clock.
 func (c *conn) sweepLocked() {
 	now, o := c.loop.clock, &c.loop.hub.opts
+	c.pruneTrailLocked()
 	switch {
 	case c.state == stateClosing || c.state == stateFinned:
 		if now >= c.nextPing {
@@ -271,6 +280,13 @@ func (c *conn) pending() []*pendingJoin {
 		return nil
 	}
 	return c.seldom.pending
+}
+
+// tidySeldom gives up c.seldom when there is nothing in it.
+func (c *conn) tidySeldom() {
+	if s := c.seldom; s != nil && s.notifications == nil && len(s.pending) == 0 && s.trail == nil {
+		c.seldom = nil
+	}
 }
 
 // own returns c.seldom, and makes it if need be.

@@ -40,6 +40,10 @@ type Hub struct {
 	bus     Bus
 	history History
 
+	// reporter is set by NewServer too, but messages may come before.
+	reporter atomic.Pointer[Reporter]
+	receipts openReceipts
+
 	running     sync.WaitGroup
 	stopMemory  chan struct{}
 	memoryLevel atomic.Int32
@@ -97,6 +101,7 @@ func (h *Hub) Close() {
 		close(l.stop)
 	}
 	h.running.Wait()
+	h.receipts.close()
 	h.closeDrivers()
 }
 
@@ -117,6 +122,7 @@ func (h *Hub) awaitSockets() {
 // whose inbox is full drops m and counts it.
 func (h *Hub) Deliver(m *message.Message) {
 	mask := h.receivers(m.Target)
+	r := h.openReceipt(m, mask)
 	if mask == 0 {
 		return
 	}
@@ -125,8 +131,9 @@ func (h *Hub) Deliver(m *message.Message) {
 		notificationType: m.NotificationType,
 		exclude:          m.Exclude,
 		deadline:         m.Deadline,
-		frame:            frame.Text(m.Payload),
+		frame:            frame.Text(m.Payload).Until(m.Deadline),
 		linger:           h.linger(m.Target),
+		receipt:          r,
 	}
 	for ; mask != 0; mask &= mask - 1 {
 		h.loops[bits.TrailingZeros64(mask)].post(d)

@@ -243,12 +243,9 @@ func (c *conn) dropPendingLocked(p *pendingJoin) {
 		return
 	}
 	rare.pending = slices.DeleteFunc(rare.pending, func(o *pendingJoin) bool { return o == p })
-	switch {
-	case len(rare.pending) > 0:
-	case rare.notifications == nil:
-		c.seldom = nil
-	default:
+	if len(rare.pending) == 0 {
 		rare.pending = nil
+		c.tidySeldom()
 	}
 }
 

@@ -37,6 +37,8 @@ type delivery struct {
 	deadline         time.Time
 	// linger is how long it may wait for others.
 	linger time.Duration
+	// receipt is nil unless the publisher wants one.
+	receipt *receipt
 }
 
 // loop owns a share of the connections. Its goroutine drains the inbox and
@@ -209,6 +211,10 @@ func (l *loop) drainLocked() {
 
 // fanOutLocked queues d at every member of its target.
 func (l *loop) fanOutLocked(d *delivery) {
+	if d.receipt != nil {
+		l.fanOutTrackedLocked(d)
+		return
+	}
 	if !d.deadline.IsZero() && l.now.After(d.deadline) {
 		l.lose(dropExpired, 1)
 		return
