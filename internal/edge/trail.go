@@ -102,7 +102,7 @@ func (c *conn) wroteLocked(frames int) {
 	for done < len(t.queued) && t.queued[done].at <= t.left {
 		m := t.queued[done]
 		done++
-		waits := m.receipt.level == message.LevelAcked && c.state == stateOpen
+		waits := m.receipt.level == message.LevelAcked && c.state == stateOpen && !m.receipt.done.Load()
 		m.move(message.OutcomeQueued, message.OutcomeWritten, !waits)
 		if waits {
 			t.written = append(t.written, m)
@@ -189,6 +189,7 @@ func (c *conn) endTrailLocked() {
 		m.move(message.OutcomeWritten, message.OutcomeWritten, true)
 	}
 	c.seldom.trail = nil
+	c.tidySeldom()
 }
 
 // pruneTrailLocked forgets the receipts that are over.
