@@ -30,6 +30,8 @@ type sink struct {
 	got   []*message.Message
 	more  chan struct{} // closed and replaced with each delivery
 	local stats.Local
+	// edge, unless nil, is told of each delivery first.
+	edge  func(*message.Message)
 	block chan struct{} // non-nil: Deliver waits until it is closed
 }
 
@@ -38,6 +40,12 @@ func newSink() *sink { return &sink{more: make(chan struct{})} }
 func (s *sink) Deliver(m *message.Message) {
 	if s.block != nil {
 		<-s.block
+	}
+	s.mu.Lock()
+	edge := s.edge
+	s.mu.Unlock()
+	if edge != nil {
+		edge(m)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

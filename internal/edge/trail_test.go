@@ -123,7 +123,8 @@ func (m *trailModel) step() {
 	case 4:
 		<-time.After(time.Second)
 	case 5:
-		if m.Len() > 0 {
+		// What a closing connection sends is not read.
+		if m.Len() > 0 && m.conn.state == stateOpen {
 			msg := m.sent[m.IntN(len(m.sent))]
 			m.conn.ackLocked([]message.ID{msg.ID})
 			m.acked[msg.ID] = m.acked[msg.ID] || m.out(msg)
