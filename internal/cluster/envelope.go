@@ -45,6 +45,7 @@ func sealEnvelope(m *message.Message, from identity) ([]byte, error) {
 		OriginIncarnation: from.incarnation,
 		AcceptedAt:        m.AcceptedAt.UnixMilli(),
 		Deadline:          m.Deadline.UnixMilli(),
+		TransitDeadline:   m.Transit,
 		Kind:              wireKind(m.Target.Kind()),
 		TenantId:          m.Target.Tenant().String(),
 		UserId:            m.Target.User().String(),
@@ -104,7 +105,7 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		Payload:          e.GetPayload(),
 	}
 	if e.GetDeadline() != 0 {
-		m.Deadline = time.UnixMilli(e.GetDeadline())
+		m.Deadline, m.Transit = time.UnixMilli(e.GetDeadline()), e.GetTransitDeadline()
 	}
 	if len(e.GetId()) != len(m.ID) || !utf8.Valid(m.Payload) {
 		// Clients would close for text that is not UTF-8: all that it reaches.
@@ -137,7 +138,7 @@ func wireReceipt(e *clusterv1.Envelope) (r message.ReceiptRequest, ok bool) {
 	}
 	wait := time.Duration(e.GetReceiptTimeout()) * time.Millisecond
 	return message.ReceiptRequest{
-		Level:   message.Level(level), //nolint:gosec // Checked above.
+		Level:   message.Level(level),
 		Timeout: min(max(wait, time.Millisecond), maxReceiptWait),
 	}, true
 }

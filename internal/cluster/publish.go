@@ -121,6 +121,7 @@ func (p *publisher) seal(m *message.Message) (*outgoing, error) {
 	}
 	if dated.Deadline.IsZero() {
 		dated.Deadline = dated.AcceptedAt.Add(p.timeout + lateness)
+		dated.Transit = true
 	}
 	data, err := sealEnvelope(&dated, p.self)
 	if err != nil {

@@ -214,11 +214,14 @@ func TestReceiptOfLateMessage(t *testing.T) {
 	n.sink.mu.Lock()
 	n.sink.edge = func(m *message.Message) {
 		if string(m.Payload) == "first" {
+			if !m.Transit {
+				t.Error("a message without a deadline got one for its queue")
+			}
 			eventually(t, "the deadline", func() bool { return time.Now().After(deadline) })
 			return
 		}
-		if !time.Now().After(m.Deadline) {
-			t.Error("the message is not late")
+		if !time.Now().After(m.Deadline) || m.Transit {
+			t.Errorf("the message is not late: %+v", m)
 		}
 		n.Report(m.ReportTo, message.NodeReport{Final: true, Counts: message.Counts{message.OutcomeExpired: 1}})
 	}

@@ -72,19 +72,26 @@ func parseDelivery(data []byte) (node string, incarnation uint64, r message.Node
 		r.Counts[outcome] = n
 		sum += n
 	}
-	left := r.Counts
-	for _, row := range w.GetRows() {
-		outcome := row.GetOutcome()
-		if outcome >= uint32(message.Outcomes) || left[outcome] == 0 || len(row.GetConnection()) != len(message.ID{}) {
-			return "", 0, r, false
+	r.Rows, ok = parseRows(w.GetRows(), r.Counts)
+	r.Final = w.GetFinal()
+	return w.GetNode(), w.GetIncarnation(), r, ok && sum <= maxReported
+}
+
+// parseRows reads the rows of a report. ok is false if they are not all in the
+// counts.
+func parseRows(wire []*clusterv1.DeliveryRow, counts message.Counts) (rows []message.ReceiptRow, ok bool) {
+	left := counts[:]
+	for _, w := range wire {
+		outcome := int(w.GetOutcome())
+		if outcome >= len(left) || left[outcome] == 0 || len(w.GetConnection()) != len(message.ID{}) {
+			return nil, false
 		}
 		left[outcome]--
-		r.Rows = append(r.Rows, message.ReceiptRow{
-			Connection: message.ID(row.GetConnection()), Outcome: message.Outcome(outcome),
+		rows = append(rows, message.ReceiptRow{
+			Connection: message.ID(w.GetConnection()), Outcome: message.Outcome(outcome), //nolint:gosec // It is an index.
 		})
 	}
-	r.Final = w.GetFinal()
-	return w.GetNode(), w.GetIncarnation(), r, sum <= maxReported
+	return rows, true
 }
 
 // interested answers another node's question who has a receiver of a target.

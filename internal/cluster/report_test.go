@@ -252,6 +252,59 @@ func TestReceiptWaits(t *testing.T) {
 	}
 }
 
+// TestNodesHaveLessTime: what a node says at the end of its time still counts.
+func TestNodesHaveLessTime(t *testing.T) {
+	for wait, want := range map[time.Duration]time.Duration{
+		4 * time.Millisecond: 3 * time.Millisecond, 200 * time.Millisecond: 150 * time.Millisecond,
+		0: 900 * time.Millisecond, -1: 900 * time.Millisecond, time.Second: 900 * time.Millisecond,
+		30 * time.Second: 29900 * time.Millisecond, time.Hour: 29900 * time.Millisecond,
+	} {
+		m := &message.Message{
+			Target: address.AllTarget(), Receipt: message.ReceiptRequest{Level: message.LevelQueued, Timeout: wait},
+		}
+		_, err := testReceipts(t).publish(t.Context(), m, func(_ context.Context, m *message.Message) (message.Accepted, error) {
+			if m.Receipt.Timeout != want {
+				t.Errorf("%s: nodes have %s, want %s", wait, m.Receipt.Timeout, want)
+			}
+			return message.Accepted{Duplicate: true}, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHolds is when a node has a receiver: a member that was told so.
+func TestHolds(t *testing.T) {
+	target := userTargetOf(t)
+	for _, c := range []struct {
+		name  string
+		entry *entry
+		want  bool
+	}{
+		{"no entry", nil, false},
+		{"a member", &entry{refs: 1, live: true}, true},
+		{"interest that is not live yet", &entry{refs: 1}, false},
+		{"interest that lingers", &entry{live: true}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := DefaultOptions()
+			o.ListenAddr = "127.0.0.1:0"
+			i := newInterest(nil, o, newMetrics(nil), nil)
+			if c.entry != nil {
+				i.entries[target] = c.entry
+			}
+			if got := i.holds(target); got != c.want {
+				t.Errorf("got %v", got)
+			}
+			i.wide = true
+			if !i.holds(target) {
+				t.Error("a lone node gets everything")
+			}
+		})
+	}
+}
+
 // TestReceiptsNotWaitedFor: what was not published, or before, and what is over
 // the bound.
 func TestReceiptsNotWaitedFor(t *testing.T) {
@@ -440,6 +493,14 @@ func TestEnvelopeCarriesReceipt(t *testing.T) {
 	past := func(e *clusterv1.Envelope) { e.Deadline = 1 }
 	if _, err := seal(message.ReceiptRequest{}, to, past); !errors.Is(err, errExpired) {
 		t.Errorf("late: %v", err)
+	}
+	for _, transit := range []bool{false, true} {
+		m, err := seal(message.ReceiptRequest{}, "", func(e *clusterv1.Envelope) {
+			e.Deadline, e.TransitDeadline = time.Now().Add(time.Hour).UnixMilli(), transit
+		})
+		if err != nil || m.Transit != transit {
+			t.Errorf("transit %v: %+v, %v", transit, m, err)
+		}
 	}
 	if m, err := seal(message.ReceiptRequest{Level: message.LevelQueued}, to, past); err != nil || m.Deadline.UnixMilli() != 1 {
 		t.Errorf("late, with a receipt: %+v, %v", m, err)

@@ -131,13 +131,23 @@ func (h *Hub) Deliver(m *message.Message) {
 		notificationType: m.NotificationType,
 		exclude:          m.Exclude,
 		deadline:         m.Deadline,
-		frame:            frame.Text(m.Payload).Until(m.Deadline),
+		frame:            messageFrame(m),
 		linger:           h.linger(m.Target),
 		receipt:          r,
 	}
 	for ; mask != 0; mask &= mask - 1 {
 		h.loops[bits.TrailingZeros64(mask)].post(d)
 	}
+}
+
+// messageFrame makes the frame of m. It must not be written after a deadline
+// that its publisher set.
+func messageFrame(m *message.Message) *frame.Frame {
+	f := frame.Text(m.Payload)
+	if !m.Transit {
+		f.Until(m.Deadline)
+	}
+	return f
 }
 
 // linger returns how long a message for t may wait for others.

@@ -332,8 +332,12 @@ func TestExpiredInTheQueue(t *testing.T) {
 		for i := range 4 {
 			m := tracked(ann, message.LevelWritten, time.Hour)
 			m.Payload = fmt.Appendf(nil, `{"type":"%d"}`, i)
-			if i%2 == 0 {
+			switch i {
+			case 0, 2:
 				m.Deadline = time.Now().Add(timeout)
+			case 1:
+				// One that only bounds the way to the edge.
+				m.Deadline, m.Transit = time.Now().Add(timeout), true
 			}
 			all = append(all, m)
 			e.hub.Deliver(m)

@@ -162,7 +162,7 @@ func (m *trailModel) finish(t *testing.T, seed uint64) {
 		if !ok || r.Counts == (message.Counts{}) {
 			continue // after the close
 		}
-		got := message.Outcome(slices.Index(r.Counts[:], 1)) //nolint:gosec // There are few.
+		got := message.Outcome(slices.Index(r.Counts[:], 1))
 		outcomes[got]++
 		var want bool
 		switch got {
@@ -191,6 +191,45 @@ func (m *trailModel) finish(t *testing.T, seed uint64) {
 	m.total = outcomes
 	if m.hub.receipts.tracked.Load() != 0 || len(m.hub.receipts.open) != 0 || m.conn.seldom != nil {
 		t.Fatalf("seed %d: something is left", seed)
+	}
+}
+
+// TestNodeIsBounded: over its bounds a node follows nothing more, and says so
+// where it can.
+func TestNodeIsBounded(t *testing.T) {
+	m := newTrailModel(rand.New(rand.NewPCG(1, 1)))
+	deliver := func() *message.Message {
+		id := message.NewID()
+		msg := &message.Message{
+			ID: id, Target: address.AllTarget(), Payload: []byte("{}"), ReportTo: id.String(),
+			Receipt: message.ReceiptRequest{Level: message.LevelWritten, Timeout: time.Hour},
+		}
+		m.hub.Deliver(msg)
+		m.loop.drain()
+		return msg
+	}
+	m.hub.receipts.tracked.Store(maxTracked)
+	msg := deliver()
+	if r := m.reports[msg.ReportTo]; !r.Final || r.Counts != (message.Counts{message.OutcomeOverloaded: 1}) {
+		t.Errorf("too many deliveries: %+v", r)
+	}
+	if got := m.hub.receipts.tracked.Load(); got != maxTracked || m.conn.seldom != nil {
+		t.Errorf("%d are tracked", got)
+	}
+	m.hub.receipts.tracked.Store(0)
+	for len(m.hub.receipts.open) < maxOpenReceipts {
+		m.hub.receipts.add(&receipt{})
+	}
+	msg = deliver()
+	if _, ok := m.reports[msg.ReportTo]; ok || m.conn.seldom != nil {
+		t.Error("too many receipts: one more is followed")
+	}
+	clear(m.hub.receipts.open)
+	m.socket.room = 1 << 20
+	m.conn.Writable()
+	msg = deliver()
+	if r := m.reports[msg.ReportTo]; r.Counts != (message.Counts{message.OutcomeWritten: 1}) {
+		t.Errorf("with room again: %+v", r)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 // Frame is one message to clients: a whole frame that is final and unmasked.
-// It is immutable and safe for concurrent use.
+// It is immutable, once it is shared, and safe for concurrent use.
 type Frame struct {
 	// plain is the frame as a client without extensions gets it.
 	plain []byte
@@ -69,14 +69,13 @@ func Close(code ws.StatusCode, reason string) *Frame {
 	return build(ws.OpClose, append(body, reason...))
 }
 
-// Until makes deadline the time after which f must not be written any more, and
-// returns f; the zero time: never. It may only be called by who made f, before
-// anybody else has it.
-func (f *Frame) Until(deadline time.Time) *Frame {
+// Until makes deadline the time after which f must not be written any more; the
+// zero time: none. Only who made f may call it, before anybody else has f.
+func (f *Frame) Until(deadline time.Time) {
+	f.deadline = 0
 	if !deadline.IsZero() {
 		f.deadline = deadline.UnixNano()
 	}
-	return f
 }
 
 // Expired reports whether the deadline of f has passed at now.
