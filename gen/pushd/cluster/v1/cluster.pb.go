@@ -203,6 +203,9 @@ func (State) EnumDescriptor() ([]byte, []int) {
 // that hold receivers. The target is repeated from the subject as a second
 // wall between tenants: a receiver drops an envelope that disagrees with the
 // subject it came on.
+//
+// With a target and report_to alone it is a question to every node: who has no
+// receiver reports that.
 type Envelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of this layout; other versions are dropped and counted.
