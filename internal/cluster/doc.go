@@ -20,6 +20,12 @@
 // [Router.Acquire] says when interest is live; a message published anywhere
 // after that is received here.
 //
+// # Receipts
+//
+// A message whose Receipt asks for one makes [Router.Publish] wait until every
+// node of the roster has said what became of the message there. Who is silent is
+// named, and never counted as a success.
+//
 // # Loss
 //
 // This is at-most-once messaging. Messages are lost, and counted by reason in
