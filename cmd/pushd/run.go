@@ -25,6 +25,7 @@ import (
 var (
 	_ cluster.Sink   = (*edge.Hub)(nil)
 	_ edge.Bus       = (*cluster.Router)(nil)
+	_ edge.Reporter  = (*cluster.Router)(nil)
 	_ edge.History   = (*cluster.Router)(nil)
 	_ edge.Verifier  = (*auth.Cache)(nil)
 	_ control.Router = (*cluster.Router)(nil)

@@ -46,6 +46,12 @@
 // PublishTimeout, and at once while that is known; one message a second tries. It
 // may have been stored when no answer came. What is not stored goes on.
 //
+// # Receipts
+//
+// A message whose Receipt asks for one makes [Router.Publish] wait until every
+// node of the roster has said what became of the message there. Who is silent is
+// named, and never counted as a success.
+//
 // # Loss
 //
 // Without a history this is at-most-once messaging. Messages are lost, and counted by reason in

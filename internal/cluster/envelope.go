@@ -50,6 +50,7 @@ func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte
 		OriginNode:        from.node,
 		OriginIncarnation: from.incarnation,
 		AcceptedAt:        m.AcceptedAt.UnixMilli(),
+		TransitDeadline:   m.Transit,
 		Kind:              wireKind(m.Target.Kind()),
 		TenantId:          m.Target.Tenant().String(),
 		UserId:            m.Target.User().String(),
@@ -63,6 +64,10 @@ func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte
 	}
 	if !m.Deadline.IsZero() {
 		e.Deadline = m.Deadline.UnixMilli()
+	}
+	if m.ReportTo != "" && m.Receipt.Level != message.LevelNone {
+		e.ReceiptLevel = clusterv1.ReceiptLevel(m.Receipt.Level)
+		e.ReceiptTimeout = uint32(min(max(1, m.Receipt.Timeout.Milliseconds()), maxReceiptWait.Milliseconds())) //nolint:gosec // Both are small.
 	}
 	if !m.Exclude.IsZero() {
 		e.ExcludeConnection = m.Exclude[:]
@@ -109,7 +114,13 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 	if !carries(subject, target) {
 		return nil, errForeign
 	}
-	if e.GetDeadline() != 0 && now.UnixMilli() > e.GetDeadline() {
+	receipt, ok := wireReceipt(&e)
+	if !ok {
+		return nil, errMalformed
+	}
+	// Where a receipt is wanted, the sink counts whom it came too late for.
+	late := e.GetDeadline() != 0 && now.UnixMilli() > e.GetDeadline()
+	if late && receipt.Level == message.LevelNone {
 		return nil, errExpired
 	}
 	m := &message.Message{
@@ -117,12 +128,13 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		NotificationType: e.GetNotificationType(),
 		AcceptedAt:       time.UnixMilli(e.GetAcceptedAt()),
 		ReportTo:         e.GetReportTo(),
+		Receipt:          receipt,
 		TraceParent:      e.GetTraceparent(),
 		Payload:          e.GetPayload(),
 		FromClient:       e.GetFromClient(),
 	}
 	if e.GetDeadline() != 0 {
-		m.Deadline = time.UnixMilli(e.GetDeadline())
+		m.Deadline, m.Transit = time.UnixMilli(e.GetDeadline()), e.GetTransitDeadline()
 	}
 	if len(e.GetId()) != len(m.ID) || !utf8.Valid(m.Payload) {
 		// Clients would close for text that is not UTF-8: all that it reaches.
@@ -136,6 +148,28 @@ func openEnvelope(subject string, data []byte, now time.Time) (*message.Message,
 		copy(m.Exclude[:], x)
 	}
 	return m, nil
+}
+
+// wireReceipt reads what is to be reported. What was made by a later version
+// can't be.
+func wireReceipt(e *clusterv1.Envelope) (r message.ReceiptRequest, ok bool) {
+	if e.GetReportTo() != "" {
+		if _, _, ok := parseReplySubject(e.GetReportTo()); !ok {
+			return r, false
+		}
+	}
+	level := e.GetReceiptLevel()
+	switch {
+	case level == clusterv1.ReceiptLevel_RECEIPT_LEVEL_UNSPECIFIED:
+		return r, true
+	case level < 0 || level > clusterv1.ReceiptLevel_RECEIPT_LEVEL_ACKED || e.GetReportTo() == "":
+		return r, false
+	}
+	wait := time.Duration(e.GetReceiptTimeout()) * time.Millisecond
+	return message.ReceiptRequest{
+		Level:   message.Level(level),
+		Timeout: min(max(wait, time.Millisecond), maxReceiptWait),
+	}, true
 }
 
 func wireKind(k address.Kind) clusterv1.Kind {

@@ -145,9 +145,11 @@ func openStored(msg *nats.Msg, t address.Target, subject, epoch string, now time
 // expired.
 func openStoredData(data []byte, t address.Target, offset uint64, epoch string, now time.Time) *message.Message {
 	m, err := openEnvelope(prefixCopy+targetTokens(t), data, now)
-	if err != nil || m.Target != t {
+	if err != nil || m.Target != t || !m.Deadline.IsZero() && now.After(m.Deadline) {
 		return nil
 	}
+	// Receipts are about what comes live.
+	m.ReportTo, m.Receipt = "", message.ReceiptRequest{}
 	m.Position = message.Position{Epoch: epoch, Offset: offset}
 	return m
 }

@@ -32,7 +32,9 @@ type sink struct {
 	local stats.Local
 	// doubts holds what Doubt was called for.
 	doubts []address.Target
-	block  chan struct{} // non-nil: Deliver waits until it is closed
+	// edge, unless nil, is told of each delivery first.
+	edge  func(*message.Message)
+	block chan struct{} // non-nil: Deliver waits until it is closed
 }
 
 func newSink() *sink { return &sink{more: make(chan struct{})} }
@@ -40,6 +42,12 @@ func newSink() *sink { return &sink{more: make(chan struct{})} }
 func (s *sink) Deliver(m *message.Message) {
 	if s.block != nil {
 		<-s.block
+	}
+	s.mu.Lock()
+	edge := s.edge
+	s.mu.Unlock()
+	if edge != nil {
+		edge(m)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -161,6 +161,18 @@ func (i *interest) release(t address.Target) {
 	}
 }
 
+// holds reports whether messages for t reach this node and may have a receiver
+// here.
+func (i *interest) holds(t address.Target) bool {
+	if i.wide {
+		return true
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := i.entries[t]
+	return e != nil && e.live && e.refs > 0
+}
+
 // linkDown says that NATS is away. What waits fails at once.
 func (i *interest) linkDown() {
 	i.mu.Lock()

@@ -106,6 +106,7 @@ func (r *Router) close(ctx context.Context) error {
 		r.conn.nc.Close()
 	})
 	r.pub.close()
+	r.receipts.close()
 	r.history.close(ctx)
 	r.gather.close()
 	joined := r.stopBeats != nil

@@ -6,6 +6,13 @@ import (
 	"github.com/aegisx/pushd/internal/address"
 )
 
+// Why a report of another node was dropped.
+const (
+	reportLate      = "late"      // nobody waits for it
+	reportDuplicate = "duplicate" // the node had sent it
+	reportForged    = "forged"    // no node of the roster says this
+)
+
 // Why a message was dropped.
 const (
 	dropMalformed   = "malformed"    // the envelope can't be read
@@ -21,7 +28,7 @@ const (
 type metrics struct {
 	// By address.Kind; the first is not used.
 	published, received        [address.KindAll + 1]prometheus.Counter
-	dropped                    *prometheus.CounterVec
+	dropped, reportsDropped    *prometheus.CounterVec
 	reconnects, duplicateNodes prometheus.Counter
 	interest, up               prometheus.Gauge
 }
@@ -36,6 +43,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_cluster_dropped_total", Help: "Messages given up.",
+		}, []string{"reason"}),
+		reportsDropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_cluster_reports_dropped_total", Help: "Delivery reports of other nodes that were not used.",
 		}, []string{"reason"}),
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_cluster_reconnects_total", Help: "Times that NATS came back.",
@@ -55,9 +65,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.received[k] = received.WithLabelValues(k.String())
 	}
 	if reg != nil {
-		reg.MustRegister(published, received, m.dropped, m.reconnects, m.duplicateNodes, m.interest, m.up)
+		reg.MustRegister(published, received, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes, m.interest, m.up)
 	}
 	return m
 }
+
+func (m *metrics) dropReport(reason string) { m.reportsDropped.WithLabelValues(reason).Inc() }
 
 func (m *metrics) drop(reason string) { m.dropped.WithLabelValues(reason).Inc() }

@@ -46,9 +46,9 @@ type publisher struct {
 	waiting []*outgoing
 }
 
-// outgoing is one sealed message.
+// outgoing is one sealed message, or a report.
 type outgoing struct {
-	kind     address.Kind
+	kind     address.Kind // 0: a report
 	subject  string
 	data     []byte
 	deadline time.Time
@@ -134,6 +134,7 @@ func (p *publisher) seal(m *message.Message) (*outgoing, error) {
 	}
 	if dated.Deadline.IsZero() {
 		dated.Deadline = dated.AcceptedAt.Add(p.timeout + lateness)
+		dated.Transit = true
 	}
 	data, err := sealEnvelope(&dated, p.self, nil)
 	if err != nil {
@@ -213,7 +214,9 @@ func (p *publisher) write(out *outgoing) error {
 		err = p.out.publish(out.subject, out.data)
 	}
 	if err == nil {
-		p.metrics.published[out.kind].Inc()
+		if out.kind != 0 {
+			p.metrics.published[out.kind].Inc()
+		}
 		return nil
 	}
 	if out.done == nil {

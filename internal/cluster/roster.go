@@ -191,5 +191,39 @@ func (r *roster) view() []stats.Node {
 	return nodes
 }
 
+// member is another node, as a receipt needs to know it.
+type member struct {
+	incarnation uint64
+	// answers says that the node is there to answer, dead that it is not and will
+	// not be.
+	answers, dead bool
+}
+
+// census returns the other nodes by name.
+func (r *roster) census() map[string]member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	r.forgetLocked(forgetAfter)
+	all := make(map[string]member, len(r.peers))
+	for name, p := range r.peers {
+		age := now.Sub(p.seen)
+		all[name] = member{
+			incarnation: p.incarnation,
+			answers:     age <= suspectAfter*r.interval,
+			dead:        age > deadAfter*r.interval,
+		}
+	}
+	return all
+}
+
+// knows reports whether this run of a node is in the roster.
+func (r *roster) knows(node string, incarnation uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.peers[node]
+	return p != nil && p.incarnation == incarnation
+}
+
 // answers reports whether a node in state s is there to answer.
 func answers(s stats.State) bool { return s == stats.StateReady || s == stats.StateDraining }

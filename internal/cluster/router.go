@@ -50,6 +50,7 @@ type Router struct {
 	history  *store // nil: none
 	talk     *talk
 	gather   *gatherer
+	receipts *receipts
 	metrics  *metrics
 
 	// Each ends one group of goroutines.
@@ -154,11 +155,14 @@ func (r *Router) build(s Sink, roster *roster) {
 	r.lanes = newLanes(r.opts, s, r.history, r.metrics)
 	r.gather = &gatherer{
 		self: r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
+		next:    r.self.incarnation &^ 1,
 		calls:   make(map[uint64]chan report),
 		flights: make(map[stats.Query]*flight),
 	}
+	r.receipts = newReceipts(r.self, r.conn, roster, r.interest.holds, r.opts, r.metrics)
 	r.talk = &talk{
 		self: r.self, out: r.conn, sink: s, roster: roster, gather: r.gather,
+		reports: r.receipts, holds: r.interest.holds,
 		every: r.opts.HeartbeatInterval, most: r.opts.MaxPayload, live: live,
 		log: r.log, metrics: r.metrics, history: r.history,
 		in:      make(chan *nats.Msg, controlDepth),
@@ -206,7 +210,20 @@ func (r *Router) Enqueue(m *message.Message) error {
 // again. It fails with message.ErrHistoryFull, message.ErrKeyConflict, and with
 // message.ErrNotStored for what shall be stored or has a key where there is no
 // history.
+//
+// Where m asks for a receipt it then waits for the nodes, for no longer than m
+// says, ctx lasts and the router is open, and returns what is known. It fails
+// with message.ErrOverloaded, and publishes nothing, when 4096 receipts are
+// waited for. What was published before has no receipt.
 func (r *Router) Publish(ctx context.Context, m *message.Message) (message.Accepted, error) {
+	if m.Receipt.Level == message.LevelNone {
+		return r.send(ctx, m)
+	}
+	return r.receipts.publish(ctx, m, r.send)
+}
+
+// send hands m to NATS and returns when NATS has it or has stored it.
+func (r *Router) send(ctx context.Context, m *message.Message) (message.Accepted, error) {
 	stream, stored, err := r.history.takes(m)
 	if err != nil {
 		return message.Accepted{}, err

@@ -40,7 +40,8 @@ type gatherer struct {
 	state  func() stats.State
 
 	// Guarded by mu.
-	mu   sync.Mutex
+	mu sync.Mutex
+	// next is even: see receiptID.
 	next uint64
 	// calls get the reports for the questions that are open.
 	calls   map[uint64]chan report
@@ -180,7 +181,7 @@ func (g *gatherer) ask(
 func (g *gatherer) open(nodes int) (id uint64, replies chan report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.next++
+	g.next += 2
 	// Room for a node that joins meanwhile.
 	replies = make(chan report, nodes+16)
 	g.calls[g.next] = replies
@@ -194,11 +195,7 @@ func (g *gatherer) hangUp(id uint64) {
 }
 
 // take hands a report to its question. A late one is no fault.
-func (g *gatherer) take(subject string, data []byte) bool {
-	_, id, ok := parseReplySubject(subject)
-	if !ok {
-		return false
-	}
+func (g *gatherer) take(id uint64, data []byte) bool {
 	g.mu.Lock()
 	replies := g.calls[id]
 	g.mu.Unlock()

@@ -49,6 +49,7 @@ const (
 	subjectHello        = prefixQuery + "hello"
 	subjectStats        = prefixQuery + "stats"
 	subjectConfirm      = prefixQuery + "confirm"
+	subjectInterest     = prefixQuery + "interest"
 
 	prefixStore        = "pdh1."
 	prefixKeyed        = "pdk1."

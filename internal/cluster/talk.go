@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/stats"
 )
 
@@ -32,6 +33,8 @@ type talk struct {
 	sink    Sink
 	roster  *roster
 	gather  *gatherer
+	reports *receipts
+	holds   func(address.Target) bool
 	every   time.Duration
 	most    int // bytes of an answer
 	live    *atomic.Bool
@@ -78,7 +81,7 @@ func (t *talk) handle(msg *nats.Msg) bool {
 		}
 		return t.roster.hear(&hb)
 	case strings.HasPrefix(msg.Subject, prefixReply):
-		return t.gather.take(msg.Subject, msg.Data)
+		return t.reply(msg)
 	case msg.Subject == subjectHello:
 		t.beatSoon()
 		return true
@@ -86,10 +89,25 @@ func (t *talk) handle(msg *nats.Msg) bool {
 		return t.ask(msg.Data)
 	case msg.Subject == subjectConfirm:
 		return t.confirm(msg.Data)
+	case msg.Subject == subjectInterest:
+		return t.interested(msg.Data)
 	default:
 		// A question that a later version asks is no fault.
 		return strings.HasPrefix(msg.Subject, prefixQuery)
 	}
+}
+
+// reply hands an answer to who asked.
+func (t *talk) reply(msg *nats.Msg) bool {
+	node, id, ok := parseReplySubject(msg.Subject)
+	if !ok || node != t.self.node {
+		return false
+	}
+	if receiptID(id) {
+		t.reports.take(id, msg.Data)
+		return true
+	}
+	return t.gather.take(id, msg.Data)
 }
 
 func (t *talk) ask(data []byte) bool {

@@ -43,7 +43,3 @@ func (c *conn) acknowledgeLocked(cmd command) error {
 	c.ackLocked(ids)
 	return nil
 }
-
-// ackLocked is told which deliveries the client has. Nobody asks for that here,
-// so there is nothing to note.
-func (c *conn) ackLocked([]message.ID) {}

@@ -33,6 +33,8 @@ type fakeBus struct {
 	// hold says which targets are not live; nil: none.
 	hold func(address.Target) bool
 	held []waiter
+	// reports are what was reported, by where to.
+	reports map[string][]message.NodeReport
 }
 
 // waiter is an Acquire that was not answered yet.
@@ -42,7 +44,7 @@ type waiter struct {
 }
 
 func newFakeBus(h *edge.Hub) *fakeBus {
-	b := &fakeBus{hub: h, queue: make(chan *message.Message, 1<<16), refs: make(map[address.Target]int)}
+	b := &fakeBus{hub: h, queue: make(chan *message.Message, 1<<16), refs: make(map[address.Target]int), reports: make(map[string][]message.NodeReport)}
 	b.running.Go(func() { // stop ends it
 		for m := range b.queue {
 			b.hub.Deliver(m)

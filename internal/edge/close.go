@@ -85,6 +85,7 @@ func (c *conn) closeLocked(code ws.StatusCode, reason string) {
 	l.hub.metrics.closed(code, reason)
 	if code == closeSlowConsumer {
 		l.lose(dropSlowConsumer, c.out.discard())
+		c.cutTrailLocked()
 	}
 	c.cutLaterLocked(flushBeforeClose)
 	if code == closeDrain && greeted && c.v1() {

@@ -85,12 +85,14 @@ type seldom struct {
 	follows []follow
 	// seen is nil unless the client had some of its inbox without following it.
 	seen *seen
+	// trail is nil while no receipt waits for this connection.
+	trail *trail
 }
 
 // isEmpty reports whether nothing is held.
 func (s *seldom) isEmpty() bool {
 	return s.notifications == nil && len(s.pending) == 0 && s.sending == 0 && !s.reading &&
-		len(s.follows) == 0 && s.seen == nil
+		len(s.follows) == 0 && s.seen == nil && s.trail == nil
 }
 
 // Readable implements poll.Handler: it takes what the socket read.
@@ -129,6 +131,7 @@ func (c *conn) Closed(error) {
 	}
 	c.state = stateClosed
 	l.lose(dropGone, c.out.discard())
+	c.endTrailLocked()
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.hub.connections.Add(-1)
@@ -159,6 +162,9 @@ func (c *conn) fallBehindLocked() {
 // flushLocked writes what waits, as far as the kernel takes it.
 func (c *conn) flushLocked() {
 	l := c.loop
+	if c.behindSince > 0 {
+		c.expireLocked()
+	}
 	for !c.blocked && len(c.out.frames) > 0 && c.state != stateClosed {
 		bufs := c.out.gather(l.bufs[:])
 		want := 0
@@ -167,7 +173,9 @@ func (c *conn) flushLocked() {
 		}
 		n, err := c.socket.Write(bufs)
 		clear(bufs)
-		c.out.advance(n)
+		if done := c.out.advance(n); c.seldom != nil {
+			c.wroteLocked(done)
+		}
 		l.bytesOut += uint64(n) //nolint:gosec // Write returns no negative count.
 		if err != nil {
 			c.cutLocked()
@@ -224,6 +232,7 @@ func (c *conn) unfinishedSince() moment {
 // sweepLocked looks at the timers of c at the time of its loop's clock.
 func (c *conn) sweepLocked() {
 	now, o, unfinished := c.loop.clock, &c.loop.hub.opts, c.unfinishedSince()
+	c.pruneTrailLocked()
 	switch {
 	case c.state == stateClosing || c.state == stateFinned:
 		if now >= c.nextDue {

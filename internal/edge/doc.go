@@ -33,5 +33,14 @@
 // The outbound queue of a connection is bounded in bytes, messages and age. One
 // that would exceed a bound loses its queue and is closed with 4101; other
 // connections don't notice. A loop whose inbox is full drops the message for
-// that loop and counts it; for a stored message there is a gap besides.
+// that loop and counts it; for a stored message there is a gap besides. What
+// waits for a connection that is behind, beyond a deadline that its publisher
+// set, is not written.
+//
+// # Receipts
+//
+// A message that asks for a receipt is followed to the queue, the socket or the
+// acknowledgement of each connection that it is for. What is known goes to the
+// [Reporter], once, when no outcome can change any more or the publisher's time
+// is over.
 package edge

@@ -41,6 +41,9 @@ func (e *event) frame(d handshake.Dialect, withOffset bool) *frame.Frame {
 	f := place.Load()
 	if f == nil {
 		f = messageFrame(e.message, d, withOffset)
+		if !e.message.Transit {
+			f.Until(e.message.Deadline)
+		}
 		place.Store(f)
 	}
 	return f

@@ -1,5 +1,7 @@
 package edge
 
+import "github.com/aegisx/pushd/internal/message"
+
 // SetMemoryLevel puts h on a step of the memory ladder, as watchMemory would.
 func (h *Hub) SetMemoryLevel(level int) {
 	h.setMemoryLevel(memoryLevel(level))
@@ -13,4 +15,36 @@ func (h *Hub) SetInboxDepth(depth int) {
 	for _, l := range h.loops {
 		l.depth = depth
 	}
+}
+
+// Ack acknowledges messages for a connection, as its client's request would.
+func (h *Hub) Ack(id string, messages ...message.ID) {
+	for _, c := range h.openConns() {
+		if c.id.String() == id {
+			c.loop.mu.Lock()
+			c.ackLocked(messages)
+			c.loop.mu.Unlock()
+		}
+	}
+}
+
+// Tracked counts the deliveries and the receipts that are followed, and the
+// marks of receipts on connections.
+func (h *Hub) Tracked() (deliveries int64, receipts, marks int) {
+	receipts = h.OpenReceipts()
+	for _, c := range h.openConns() {
+		c.loop.mu.Lock()
+		if c.seldom != nil {
+			marks += c.seldom.trail.len()
+		}
+		c.loop.mu.Unlock()
+	}
+	return h.receipts.tracked.Load(), receipts, marks
+}
+
+// OpenReceipts counts the receipts that are not reported.
+func (h *Hub) OpenReceipts() int {
+	h.receipts.mu.Lock()
+	defer h.receipts.mu.Unlock()
+	return len(h.receipts.open)
 }

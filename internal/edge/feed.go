@@ -146,8 +146,10 @@ func (f *feed) tookTurn(i int) {
 
 // handOverLocked gives e, the next message, to all members.
 func (f *feed) handOverLocked(e *event, s *stirs) {
+	mask := f.receiversLocked()
 	d := f.delivery(e)
-	for mask := f.receiversLocked(); mask != 0; mask &= mask - 1 {
+	d.receipt = f.hub.openReceipt(e.message, mask)
+	for ; mask != 0; mask &= mask - 1 {
 		f.putLocked(bits.TrailingZeros64(mask), &d, s)
 	}
 	f.position = e.message.Position.Offset
@@ -164,9 +166,11 @@ func (f *feed) lateLocked(e *event, s *stirs) {
 		return
 	}
 	f.lateAt = offset
+	mask := f.receiversLocked()
 	d := f.delivery(e)
 	d.late = true
-	for mask := f.receiversLocked(); mask != 0; mask &= mask - 1 {
+	d.receipt = f.hub.openReceipt(e.message, mask)
+	for ; mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)
 		if waited, ok := f.hub.loops[i].put(&d); ok {
 			s.add(i, waited)

@@ -172,8 +172,7 @@ func (t *feeds) endLocked(f *feed, s *stirs) {
 		rest = f.strange
 	}
 	for _, e := range rest {
-		d := t.hub.delivery(e)
-		s.join(t.hub.putDelivery(&d))
+		s.join(t.hub.put(e.message))
 	}
 	f.held, f.strange, f.backlog, f.ring = nil, nil, nil, ring{}
 }

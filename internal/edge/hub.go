@@ -45,6 +45,10 @@ type Hub struct {
 	// reads are those of the history.
 	reads *reads
 
+	// reporter is set by NewServer too, but messages may come before.
+	reporter atomic.Pointer[Reporter]
+	receipts openReceipts
+
 	running     sync.WaitGroup
 	stopMemory  chan struct{}
 	memoryLevel atomic.Int32
@@ -109,6 +113,7 @@ func (h *Hub) Close() {
 	for _, l := range h.loops {
 		l.drain() // joins that wait give back what they hold
 	}
+	h.receipts.close()
 	h.closeDrivers()
 }
 
@@ -140,19 +145,17 @@ func (h *Hub) Deliver(m *message.Message) {
 
 // put puts m into the inbox of every loop that holds a receiver.
 func (h *Hub) put(m *message.Message) stirs {
-	if h.receivers(m.Target) == 0 {
+	mask := h.receivers(m.Target)
+	r := h.openReceipt(m, mask)
+	if mask == 0 {
 		return stirs{}
 	}
 	d := h.delivery(newEvent(m))
-	return h.putDelivery(&d)
-}
-
-// putDelivery puts d into the inbox of every loop that holds a receiver.
-func (h *Hub) putDelivery(d *delivery) stirs {
+	d.receipt = r
 	s := stirs{linger: d.linger}
-	for mask := h.receivers(d.target); mask != 0; mask &= mask - 1 {
+	for ; mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)
-		if waited, ok := h.loops[i].put(d); ok {
+		if waited, ok := h.loops[i].put(&d); ok {
 			s.add(i, waited)
 		}
 	}

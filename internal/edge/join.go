@@ -302,6 +302,7 @@ func (c *conn) dropPendingLocked(p *pendingJoin) {
 	rare.pending = slices.DeleteFunc(rare.pending, func(o *pendingJoin) bool { return o == p })
 	if len(rare.pending) == 0 {
 		rare.pending = nil
+		c.tidyLocked()
 	}
 	c.tidyLocked()
 }

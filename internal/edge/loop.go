@@ -41,6 +41,8 @@ type delivery struct {
 	feed *feed
 	// turn stands in the place of an event of feed.
 	turn *turn
+	// receipt is nil unless the publisher wants one.
+	receipt *receipt
 	// stored says that the event has a position.
 	stored bool
 	// late says that event was stored before the feed began, and everyone that
@@ -270,8 +272,12 @@ func (l *loop) drainLocked() {
 
 // fanOutLocked queues d at every member of its target.
 func (l *loop) fanOutLocked(d *delivery) {
-	if d.turn != nil {
+	switch {
+	case d.turn != nil:
 		l.takeTurnLocked(d.feed, d.turn)
+		return
+	case d.receipt != nil:
+		l.fanOutTrackedLocked(d)
 		return
 	}
 	if !d.deadline.IsZero() && l.now.After(d.deadline) {
@@ -300,15 +306,22 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 	if d.notificationType != "" && !c.wants(d.notificationType) {
 		return
 	}
+	if f, ok := c.frameLocked(d); ok {
+		l.messagesOut++
+		c.sendLocked(f)
+	}
+}
+
+// frameLocked returns the message of d as c gets it; false: c had it, or will get
+// it in another way.
+func (c *conn) frameLocked(d *delivery) (f *frame.Frame, ok bool) {
 	follows := false
 	if d.stored {
-		var ok bool
 		if follows, ok = c.takesLocked(d); !ok {
-			return
+			return nil, false
 		}
 	}
-	l.messagesOut++
-	c.sendLocked(d.event.frame(c.dialect, follows))
+	return d.event.frame(c.dialect, follows), true
 }
 
 // markDirty puts c on the list of connections to write to.

@@ -1,6 +1,10 @@
 package edge
 
-import "github.com/aegisx/pushd/internal/edge/frame"
+import (
+	"time"
+
+	"github.com/aegisx/pushd/internal/edge/frame"
+)
 
 // maxKeptQueue is how many empty places a drained queue keeps, so that steady
 // traffic needs no allocation and a burst leaves no memory behind.
@@ -80,11 +84,35 @@ func (o *outbox) gather(bufs [][]byte) [][]byte {
 	return bufs[:n]
 }
 
-// advance records that n bytes went out.
-func (o *outbox) advance(n int) {
+// expire gives up those of the next n frames whose deadline has passed at now,
+// and returns where they stood in the queue. A frame that has begun to go out
+// stays.
+func (o *outbox) expire(now time.Time, n int) (places []int) {
+	kept, next := 0, 0
+	for ; next < len(o.frames) && kept < n; next++ {
+		f := o.frames[next]
+		if f.Expired(now) && (next > 0 || o.sent == 0) {
+			o.bytes -= o.held(f)
+			places = append(places, next)
+			continue
+		}
+		o.frames[kept] = f
+		kept++
+	}
+	if kept == next {
+		return nil
+	}
+	rest := kept + copy(o.frames[kept:], o.frames[next:])
+	clear(o.frames[rest:])
+	o.frames = o.frames[:rest]
+	return places
+}
+
+// advance records that n bytes went out, and returns how many frames ended with
+// them.
+func (o *outbox) advance(n int) (done int) {
 	n += int(o.sent)
 	o.bytes += o.sent
-	done := 0
 	for ; done < len(o.frames); done++ {
 		size := o.size(o.frames[done])
 		if n < size {
@@ -101,4 +129,5 @@ func (o *outbox) advance(n int) {
 	if rest == 0 && cap(o.frames) > maxKeptQueue {
 		o.frames = nil
 	}
+	return done
 }

@@ -51,6 +51,14 @@ type Bus interface {
 	Ready() bool
 }
 
+// Reporter takes what became of messages on this node.
+type Reporter interface {
+	// Report sends r to where the publisher of a message waits for it,
+	// message.Message.ReportTo. It does not block, and may be called under a loop's
+	// mutex.
+	Report(to string, r message.NodeReport)
+}
+
 // History is what the edge needs to know of what is kept. Last and Read wait
 // for answers; no lock may be held.
 type History interface {
@@ -92,10 +100,14 @@ type Server struct {
 
 // NewServer makes a server whose connections live on h. fallback answers
 // every request that is not for /ws or /ws/admin. kept may be nil: nothing is.
+// A bus that is a Reporter too gets the delivery reports.
 func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (*Server, error) {
 	h.bus, h.history = b, kept
 	if kept != nil {
 		h.feeds.begin()
+	}
+	if r, ok := b.(Reporter); ok {
+		h.reporter.Store(&r)
 	}
 	s := &Server{
 		hub:       h,

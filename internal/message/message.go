@@ -23,6 +23,10 @@ type Message struct {
 	AcceptedAt time.Time
 	// Deadline is when it must no longer be delivered; zero: never.
 	Deadline time.Time
+	// Transit says that the deadline only bounds the way to the edge: what is in a
+	// connection's queue by then stays there. Set by the cluster, on what had no
+	// deadline.
+	Transit bool
 	// Key names the message for the publisher: a second one with the same key in
 	// the same tenant within two minutes is not sent. Empty: none. At most 64
 	// bytes.

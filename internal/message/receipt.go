@@ -62,6 +62,16 @@ type ReceiptRow struct {
 	Outcome    Outcome
 }
 
+// NodeReport says what became of a message on one node.
+type NodeReport struct {
+	Counts Counts
+	// Rows has one row per connection, for users only. Node is left empty.
+	Rows []ReceiptRow
+	// Final says that every connection is in the counts, and that no other report
+	// comes.
+	Final bool
+}
+
 // Receipt says who received a message.
 type Receipt struct {
 	Counts Counts

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -25,10 +26,12 @@ const (
 )
 
 // Frame is one message to clients: a whole frame that is final and unmasked.
-// It is immutable and safe for concurrent use.
+// It is immutable, once it is shared, and safe for concurrent use.
 type Frame struct {
 	// plain is the frame as a client without extensions gets it.
 	plain []byte
+	// deadline is in Unix nanoseconds; 0: none.
+	deadline int64
 	// deflated is the frame for clients with permessage-deflate, made once when
 	// the first of them gets it.
 	once     sync.Once
@@ -65,6 +68,18 @@ func Close(code ws.StatusCode, reason string) *Frame {
 	body = binary.BigEndian.AppendUint16(body, uint16(code))
 	return build(ws.OpClose, append(body, reason...))
 }
+
+// Until makes deadline the time after which f must not be written any more; the
+// zero time: none. Only who made f may call it, before anybody else has f.
+func (f *Frame) Until(deadline time.Time) {
+	f.deadline = 0
+	if !deadline.IsZero() {
+		f.deadline = deadline.UnixNano()
+	}
+}
+
+// Expired reports whether the deadline of f has passed at now.
+func (f *Frame) Expired(now time.Time) bool { return f.deadline != 0 && now.UnixNano() > f.deadline }
 
 // IsMessage reports whether f is text or binary, no ping, pong or close.
 func (f *Frame) IsMessage() bool { return f.plain[0]&0x0F <= byte(ws.OpBinary) }

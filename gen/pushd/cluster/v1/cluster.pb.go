@@ -203,6 +203,9 @@ func (State) EnumDescriptor() ([]byte, []int) {
 // that hold receivers. The target is repeated from the subject as a second
 // wall between tenants: a receiver drops an envelope that disagrees with the
 // subject it came on.
+//
+// With a target and report_to alone it is a question to every node: who has no
+// receiver reports that.
 type Envelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of this layout; other versions are dropped and counted.
@@ -244,8 +247,11 @@ type Envelope struct {
 	ReceiptLevel ReceiptLevel `protobuf:"varint,18,opt,name=receipt_level,json=receiptLevel,proto3,enum=pushd.cluster.v1.ReceiptLevel" json:"receipt_level,omitempty"`
 	// For how long reports are waited for, in milliseconds.
 	ReceiptTimeout uint32 `protobuf:"varint,19,opt,name=receipt_timeout,json=receiptTimeout,proto3" json:"receipt_timeout,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The deadline is none that the publisher set: it bounds the way here, and what
+	// is in a connection's queue by then stays there.
+	TransitDeadline bool `protobuf:"varint,20,opt,name=transit_deadline,json=transitDeadline,proto3" json:"transit_deadline,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Envelope) Reset() {
@@ -409,6 +415,13 @@ func (x *Envelope) GetReceiptTimeout() uint32 {
 		return x.ReceiptTimeout
 	}
 	return 0
+}
+
+func (x *Envelope) GetTransitDeadline() bool {
+	if x != nil {
+		return x.TransitDeadline
+	}
+	return false
 }
 
 // DeliveryReport says what became of a message on one node.
@@ -1091,7 +1104,7 @@ var File_pushd_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1epushd/cluster/v1/cluster.proto\x12\x10pushd.cluster.v1\"\xa3\x05\n" +
+	"\x1epushd/cluster/v1/cluster.proto\x12\x10pushd.cluster.v1\"\xce\x05\n" +
 	"\bEnvelope\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1f\n" +
@@ -1115,7 +1128,8 @@ const file_pushd_cluster_v1_cluster_proto_rawDesc = "" +
 	"fromClient\x12 \n" +
 	"\vfingerprint\x18\x11 \x01(\fR\vfingerprint\x12C\n" +
 	"\rreceipt_level\x18\x12 \x01(\x0e2\x1e.pushd.cluster.v1.ReceiptLevelR\freceiptLevel\x12'\n" +
-	"\x0freceipt_timeout\x18\x13 \x01(\rR\x0ereceiptTimeout\"\xa7\x01\n" +
+	"\x0freceipt_timeout\x18\x13 \x01(\rR\x0ereceiptTimeout\x12)\n" +
+	"\x10transit_deadline\x18\x14 \x01(\bR\x0ftransitDeadline\"\xa7\x01\n" +
 	"\x0eDeliveryReport\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x16\n" +
