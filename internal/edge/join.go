@@ -212,16 +212,18 @@ func (c *conn) joinLocked(p *pendingJoin) error {
 
 // followLater has p follow target, if that is kept.
 func (c *conn) followLater(p *pendingJoin, cmd command, target address.Target) error {
-	if kept := c.loop.hub.history; kept == nil || !kept.Keeps(target) {
-		return nil
+	if c.v1() {
+		var err error
+		if p.resume, err = cmd.resume(); err != nil {
+			return err
+		}
 	}
-	p.follows = target
-	if !c.v1() {
-		return nil
+	if kept := c.loop.hub.history; kept != nil && kept.Keeps(target) {
+		p.follows = target
+	} else {
+		p.at = notKept(p.resume)
 	}
-	var err error
-	p.resume, err = cmd.resume()
-	return err
+	return nil
 }
 
 // liveLocked goes on with a join whose interest is live, or has failed.

@@ -77,6 +77,13 @@ type joined struct {
 	gap              *gap
 }
 
+func notKept(from *resume) *joined {
+	if from == nil {
+		return nil
+	}
+	return &joined{asked: true, gap: &gap{reason: history.ReasonExpired}}
+}
+
 func (g gap) append(b []byte) []byte {
 	b = append(b, `"from":"`...)
 	b = strconv.AppendUint(b, g.from, 10)
