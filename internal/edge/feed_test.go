@@ -49,7 +49,7 @@ func kept(t *testing.T, limit int, run func(*keptEnv)) {
 // open connects; what the server says first is thrown away.
 func (k *keptEnv) open(w who) *recordSocket {
 	k.t.Helper()
-	nc := newRecordConn(rawHead("/ws", token(k.t, w)))
+	nc := newRecordConn(token(k.t, w), len(w.roles) > 0)
 	k.ln.put(nc)
 	s := <-nc.attached
 	eventually(k.t, func() error {

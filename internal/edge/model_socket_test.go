@@ -26,7 +26,12 @@ type recordConn struct {
 	attached chan *recordSocket // capacity 1
 }
 
-func newRecordConn(head string) recordConn {
+// newRecordConn asks for /ws, and v1 for the dialect that knows of offsets.
+func newRecordConn(token string, v1 bool) recordConn {
+	head := rawHead("/ws", token)
+	if v1 {
+		head = strings.Replace(head, "\r\n\r\n", "\r\nSec-WebSocket-Protocol: pushd.v1.json, pushd.plain\r\n\r\n", 1)
+	}
 	return recordConn{upgradeConn{strings.NewReader(head)}, make(chan *recordSocket, 1)}
 }
 

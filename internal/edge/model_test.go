@@ -389,7 +389,7 @@ func (m *model) connect(c *modelClient) {
 	if c.v1 {
 		w.roles = []string{"v1"}
 	}
-	nc := newRecordConn(rawHead("/ws", token(m.t, w)))
+	nc := newRecordConn(token(m.t, w), c.v1)
 	m.ln.put(nc)
 	select {
 	case c.socket = <-nc.attached:
