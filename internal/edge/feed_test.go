@@ -463,6 +463,26 @@ func TestInboxOfLoopOverflows(t *testing.T) {
 	})
 }
 
+// TestOffsetsWithoutFeed: what is stored although no rule keeps it has an
+// offset. Where a rule keeps it, only those who follow see one.
+func TestOffsetsWithoutFeed(t *testing.T) {
+	once, types := channelTarget("acme", "room"), channelTarget("acme", "notifications:acme:u:x")
+	kept(t, 100, func(k *keptEnv) {
+		k.history.keeps = func(t address.Target) bool { return t != once && t.Kind() == address.KindChannel }
+		s := k.dialV1("u")
+		s.say(joinFrom("room", ""))
+		s.say(request("subscribe_notifications", `"types":["x"]`))
+		heard(s)
+		k.publish(once, 1)
+		k.publish(types, 1)
+		expectHeard(t, s, "1+ 2")
+		s.say(joinFrom("notifications:acme:u:x", ""))
+		heard(s)
+		k.publish(types, 1)
+		expectHeard(t, s, "3+")
+	})
+}
+
 // TestIdleFeed: a feed that nobody follows goes on for a while where others are
 // members: what was read for them may still come live.
 func TestIdleFeed(t *testing.T) {

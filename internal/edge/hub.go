@@ -138,6 +138,7 @@ func (h *Hub) put(m *message.Message) stirs {
 		return stirs{}
 	}
 	d := h.delivery(newEvent(m))
+	d.offsets = d.stored && m.Target.Kind() == address.KindChannel && (h.history == nil || !h.history.Keeps(m.Target))
 	return h.putDelivery(&d)
 }
 

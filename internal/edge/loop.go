@@ -41,8 +41,10 @@ type delivery struct {
 	feed *feed
 	// turn stands in the place of an event of feed.
 	turn *turn
-	// stored says that the event has a position.
-	stored bool
+	// stored says that the event has a position, and offsets that all who know of
+	// offsets are told it: their publisher had it kept, nobody can follow it, and
+	// so it moves no client on.
+	stored, offsets bool
 	// late says that event was stored before the feed began, and everyone that
 	// all members follow it.
 	late, everyone bool
@@ -288,7 +290,7 @@ func (l *loop) deliverLocked(c *conn, d *delivery) {
 		}
 	}
 	l.messagesOut++
-	c.sendLocked(d.event.frame(c.dialect, follows))
+	c.sendLocked(d.event.frame(c.dialect, follows || d.offsets))
 }
 
 // markDirty puts c on the list of connections to write to.
