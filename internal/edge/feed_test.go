@@ -266,6 +266,33 @@ func TestSweepTime(t *testing.T) {
 	})
 }
 
+// TestSweepOfEmptyTargets: targets without messages are not read with each
+// sweep, and the one that got the newest message of all is, in time.
+func TestSweepOfEmptyTargets(t *testing.T) {
+	kept(t, 100, func(k *keptEnv) {
+		s := k.dialV1("u")
+		for i := range 50 {
+			s.say(joinFrom(fmt.Sprint("room", i), ""))
+		}
+		heard(s)
+		for range 5 {
+			k.store(channelTarget("acme", "elsewhere"))
+			pass(30 * time.Second)
+		}
+		if reads, _ := k.history.counts(); reads > 0 {
+			t.Errorf("%d reads", reads)
+		}
+		lost := k.store(channelTarget("acme", "room7"))
+		pass(100 * time.Second)
+		expectHeard(t, s, fmt.Sprintf("%d+", lost.Position.Offset))
+		reads, _ := k.history.counts()
+		pass(5 * time.Minute)
+		if now, _ := k.history.counts(); now != reads {
+			t.Errorf("%d reads while nothing was stored", now-reads)
+		}
+	})
+}
+
 // TestHistoryAway: a join waits for the history, for a while, and messages wait
 // for what is missing before them, for a while.
 func TestHistoryAway(t *testing.T) {
