@@ -275,9 +275,9 @@ func TestSweepOfEmptyTargets(t *testing.T) {
 			s.say(joinFrom(fmt.Sprint("room", i), ""))
 		}
 		heard(s)
-		for range 5 {
+		for range 15 { // more often than sweeps
 			k.store(channelTarget("acme", "elsewhere"))
-			pass(30 * time.Second)
+			pass(10 * time.Second)
 		}
 		if reads, _ := k.history.counts(); reads > 0 {
 			t.Errorf("%d reads", reads)
