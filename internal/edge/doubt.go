@@ -138,7 +138,9 @@ func (t *feeds) sweep() {
 			f.ring.reset(f.position, "")
 		}
 		f.moved = false
+		doubted := f.doubted
 		f.askLocked()
+		f.doubted = doubted
 		f.mu.Unlock()
 	}
 }
@@ -196,10 +198,14 @@ func (t *feeds) ask(ctx context.Context, batch []*feed) bool {
 		}
 		return false
 	}
+	times := make(map[uint64]int, len(offsets))
+	for _, offset := range offsets {
+		times[offset]++
+	}
 	for i, f := range asked {
 		var s stirs
 		f.mu.Lock()
-		f.standLocked(epochs[i], epoch, offsets[i], &s)
+		f.standLocked(epochs[i], stand{epoch, offsets[i], times[offsets[i]] > 1}, &s)
 		f.mu.Unlock()
 		t.hub.stir(f.target, s)
 	}
@@ -208,6 +214,7 @@ func (t *feeds) ask(ctx context.Context, batch []*feed) bool {
 
 // askLocked has the history asked where f stands.
 func (f *feed) askLocked() {
+	f.doubted = true
 	if f.asked || f.ended {
 		return
 	}
@@ -215,9 +222,18 @@ func (f *feed) askLocked() {
 	f.hub.feeds.asks.add(f, len(f.waiting) > 0)
 }
 
+// stand is the answer of the history for one target.
+type stand struct {
+	epoch string
+	last  uint64
+	// shared says that the same question gave this offset for other targets too:
+	// all but one of them, at least, have no messages.
+	shared bool
+}
+
 // standLocked takes the answer of the history to a question of the time when
 // f's epoch was before.
-func (f *feed) standLocked(before, epoch string, last uint64, s *stirs) {
+func (f *feed) standLocked(before string, at stand, s *stirs) {
 	switch {
 	case f.ended:
 		return
@@ -225,28 +241,48 @@ func (f *feed) standLocked(before, epoch string, last uint64, s *stirs) {
 		f.askLocked() // there was another epoch meanwhile
 		return
 	case f.epoch == "":
-		f.beginLocked(epoch, last)
-	case epoch != f.epoch:
-		f.anewLocked(epoch, last, s)
+		f.beginLocked(at.epoch, at.last)
+	case at.epoch != f.epoch:
+		f.anewLocked(at.epoch, at.last, s)
 	}
-	f.goal = max(f.goal, last)
-	strange := f.strange
-	f.strange = nil
-	for _, e := range strange {
-		switch {
-		case e.message.Position.Epoch == epoch:
-			f.takeLocked(e, s)
-		case f.asked: // the next answer may know it
-			f.strange = append(f.strange, e)
-		}
+	if !f.emptyLocked(at) {
+		f.goal = max(f.goal, at.last)
 	}
+	f.doubted = f.asked && f.doubted
+	f.strangeLocked(s)
 	for _, w := range f.waiting {
-		if w.asked && w.resume != nil && w.resume.offset > last {
+		if w.asked && w.resume != nil && w.resume.offset > at.last {
 			w.denied = true
 		}
 	}
 	f.serveLocked(s)
 	f.readLocked()
+}
+
+// emptyLocked reports whether a sweep may take it that nothing was stored, so
+// that the many targets without messages are not all read each time. The one
+// that has the newest message of all looks like them; when it has no longer, or
+// when nothing was stored until the next sweep, it is read.
+func (f *feed) emptyLocked(at stand) bool {
+	if f.doubted || len(f.waiting) > 0 || !at.shared || at.last == f.shared {
+		return false
+	}
+	f.shared = at.last
+	return true
+}
+
+// strangeLocked takes what came of another epoch, if that is now this one.
+func (f *feed) strangeLocked(s *stirs) {
+	strange := f.strange
+	f.strange = nil
+	for _, e := range strange {
+		switch {
+		case e.message.Position.Epoch == f.epoch:
+			f.takeLocked(e, s)
+		case f.asked: // the next answer may know it
+			f.strange = append(f.strange, e)
+		}
+	}
 }
 
 // attendLocked has f looked at now and then, as long as it needs that.

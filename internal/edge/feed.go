@@ -69,9 +69,12 @@ type feed struct {
 	lost map[int]gap
 	// moved says that something was handed over since the last sweep.
 	moved bool
-	// asked says that Last is to be asked, queued that a read is due or under
-	// way, attended that the feed is looked at now and then.
-	asked, queued, attended bool
+	// shared is what the history last said of this target and of others too.
+	shared uint64
+	// asked says that Last is to be asked, doubted that it is not just the sweep
+	// that asks, queued that a read is due or under way, attended that the feed is
+	// looked at now and then.
+	asked, doubted, queued, attended bool
 	// failures counts reads that failed one after the other, the first at
 	// failing; the next is due at retry.
 	failures       int

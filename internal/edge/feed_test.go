@@ -270,6 +270,33 @@ func TestSweepTime(t *testing.T) {
 	})
 }
 
+// TestSweepOfEmptyTargets: targets without messages are not read with each
+// sweep, and the one that got the newest message of all is, in time.
+func TestSweepOfEmptyTargets(t *testing.T) {
+	kept(t, 100, func(k *keptEnv) {
+		s := k.dialV1("u")
+		for i := range 50 {
+			s.say(joinFrom(fmt.Sprint("room", i), ""))
+		}
+		heard(s)
+		for range 15 { // more often than sweeps
+			k.store(channelTarget("acme", "elsewhere"))
+			pass(10 * time.Second)
+		}
+		if reads, _ := k.history.counts(); reads > 0 {
+			t.Errorf("%d reads", reads)
+		}
+		lost := k.store(channelTarget("acme", "room7"))
+		pass(100 * time.Second)
+		expectHeard(t, s, fmt.Sprintf("%d+", lost.Position.Offset))
+		reads, _ := k.history.counts()
+		pass(5 * time.Minute)
+		if now, _ := k.history.counts(); now != reads {
+			t.Errorf("%d reads while nothing was stored", now-reads)
+		}
+	})
+}
+
 // TestHistoryAway: a join waits for the history, for a while, and messages wait
 // for what is missing before them, for a while.
 func TestHistoryAway(t *testing.T) {
@@ -464,6 +491,26 @@ func TestInboxOfLoopOverflows(t *testing.T) {
 		pass(time.Second)
 		expectHeard(t, s, "7+ 8+ 9+ gap(9-10 overflow)")
 		expectHeard(t, plain, "joined@ 1 2 3 6 7 8 9")
+	})
+}
+
+// TestOffsetsWithoutFeed: what is stored although no rule keeps it has an
+// offset. Where a rule keeps it, only those who follow see one.
+func TestOffsetsWithoutFeed(t *testing.T) {
+	once, types := channelTarget("acme", "room"), channelTarget("acme", "notifications:acme:u:x")
+	kept(t, 100, func(k *keptEnv) {
+		k.history.keeps = func(t address.Target) bool { return t != once && t.Kind() == address.KindChannel }
+		s := k.dialV1("u")
+		s.say(joinFrom("room", ""))
+		s.say(request("subscribe_notifications", `"types":["x"]`))
+		heard(s)
+		k.publish(once, 1)
+		k.publish(types, 1)
+		expectHeard(t, s, "1+ 2")
+		s.say(joinFrom("notifications:acme:u:x", ""))
+		heard(s)
+		k.publish(types, 1)
+		expectHeard(t, s, "3+")
 	})
 }
 

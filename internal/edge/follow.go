@@ -127,7 +127,8 @@ func (c *conn) takesLocked(d *delivery) (follows, ok bool) {
 	follows = d.feed != nil && (d.everyone || c.followsLocked(d.feed) != nil)
 	if d.late && follows {
 		// With its offset it would take the client back.
-		return false, c.followsLocked(d.feed).unasked
+		w := c.followsLocked(d.feed)
+		return false, w != nil && w.unasked
 	}
 	if !follows && d.target.Kind() == address.KindUser && c.v1() {
 		c.noteSeenLocked(d.event.message.Position)

@@ -152,6 +152,7 @@ func (h *Hub) put(m *message.Message) stirs {
 	}
 	d := h.delivery(newEvent(m))
 	d.receipt = r
+	d.offsets = d.stored && m.Target.Kind() == address.KindChannel && (h.history == nil || !h.history.Keeps(m.Target))
 	s := stirs{linger: d.linger}
 	for ; mask != 0; mask &= mask - 1 {
 		i := bits.TrailingZeros64(mask)

@@ -229,11 +229,11 @@ func (c *conn) followLater(p *pendingJoin, cmd command, target address.Target) e
 			return err
 		}
 	}
-	if kept := c.loop.hub.history; kept == nil || !kept.Keeps(target) {
+	if kept := c.loop.hub.history; kept != nil && kept.Keeps(target) {
+		p.follows = target
+	} else {
 		p.at = notKept(p.resume)
-		return nil
 	}
-	p.follows = target
 	return nil
 }
 

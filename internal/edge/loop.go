@@ -43,8 +43,10 @@ type delivery struct {
 	turn *turn
 	// receipt is nil unless the publisher wants one.
 	receipt *receipt
-	// stored says that the event has a position.
-	stored bool
+	// stored says that the event has a position, and offsets that all who know of
+	// offsets are told it: their publisher had it kept, nobody can follow it, and
+	// so it moves no client on.
+	stored, offsets bool
 	// late says that event was stored before the feed began, and everyone that
 	// all members follow it.
 	late, everyone bool
@@ -321,7 +323,7 @@ func (c *conn) frameLocked(d *delivery) (f *frame.Frame, ok bool) {
 			return nil, false
 		}
 	}
-	return d.event.frame(c.dialect, follows), true
+	return d.event.frame(c.dialect, follows || d.offsets), true
 }
 
 // markDirty puts c on the list of connections to write to.

@@ -26,6 +26,7 @@ type recordConn struct {
 	attached chan *recordSocket // capacity 1
 }
 
+// newRecordConn sends head.
 func newRecordConn(head string) recordConn {
 	return recordConn{upgradeConn{strings.NewReader(head)}, make(chan *recordSocket, 1)}
 }
