@@ -213,11 +213,14 @@ const (
 	tenantToken   = `(?:\+public|` + nameToken + `)`
 	targetToken   = tenantToken + `\.[0-9]{2}\.(?:\+u\.)?` + nameToken
 	plainToken    = `[A-Za-z0-9_-]{1,64}`
-	messagesRegex = `^pd1\.(?:e\.` + targetToken + `|t\.` + nameToken + `|a|hb\.` + plainToken +
-		`|q\.(?:hello|stats|confirm)|r\.` + plainToken + `\.[0-9]+)$|` + streamsRegex
-	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|r\.` + plainToken + `\.\*)$|` + answersRegex
-	// Each node asks once whether there is JetStream.
-	streamsRegex = `^\$JS\.API\.INFO$|` + answersRegex
+	messagesRegex = `^pd1\.(?:[ec]\.` + targetToken + `|t\.` + nameToken + `|a|hb\.` + plainToken +
+		`|q\.(?:hello|stats|confirm|interest)|ep\.history|r\.` + plainToken + `\.[0-9]+)$|` +
+		`^pdh1\.` + targetToken + `$|^pdk1\.(?:e\.` + targetToken + `|t\.` + nameToken + `|a)$|^pde1\.history$|` + streamsRegex
+	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|ep\.history|r\.` + plainToken + `\.\*)$|` +
+		`^\$JS\.EVENT\.ADVISORY\.STREAM\.LEADER_ELECTED\.PD1H$|` + answersRegex
+	// The API of JetStream and what it tells of the streams of pushd.
+	streamsRegex = `^\$JS\.API\.(?:INFO|STREAM\.(?:INFO|CREATE|UPDATE|MSG\.GET)\.PD1[HKE]|DIRECT\.GET\.PD1[HKE](?:\..*)?)$|` +
+		`^\$JS\.EVENT\.ADVISORY\.(?:API|STREAM\.[A-Z_]+\.PD1[HKE])$|` + answersRegex
 	answersRegex = `^_INBOX\.[0-9A-Za-z]{22}\.(?:\*|[0-9A-Za-z]+)$`
 )
 
@@ -301,9 +304,9 @@ func TestNamesThatAreNone(t *testing.T) {
 		wantInvalid(t, "SendChannel of 1 to "+foreign, err)
 	}
 	checkQuiet(ctx, t, bystander)
-	messages := regexp.MustCompile(messagesRegex)
+	messages, unwanted := regexp.MustCompile(messagesRegex), regexp.MustCompile(`^pd(?:1\.[ect]|h1|k1)\.`)
 	for _, subject := range w.seen() {
-		if !messages.MatchString(subject) || strings.HasPrefix(subject, "pd1.e.") || strings.HasPrefix(subject, "pd1.t.") {
+		if !messages.MatchString(subject) || unwanted.MatchString(subject) {
 			t.Errorf("a message went to %q", subject)
 		}
 	}

@@ -22,13 +22,14 @@ const natsStart = 10 * time.Second
 // natsServer is an external NATS that a test can take away and bring back.
 type natsServer struct {
 	port int
+	dir  string // of what it stores
 	srv  *server.Server
 }
 
 // startNATS runs a NATS server on loopback until the test ends.
 func startNATS(ctx context.Context, t *testing.T) *natsServer {
 	t.Helper()
-	s := &natsServer{port: server.RANDOM_PORT}
+	s := &natsServer{port: server.RANDOM_PORT, dir: t.TempDir()}
 	s.start(ctx, t)
 	t.Cleanup(s.stop)
 	return s
@@ -40,6 +41,7 @@ func (s *natsServer) start(ctx context.Context, t *testing.T) {
 	err := harness.Eventually(ctx, func(context.Context) error {
 		srv, err := server.NewServer(&server.Options{
 			Host: "127.0.0.1", Port: s.port, NoLog: true, NoSigs: true, MaxPayload: 8 << 20,
+			JetStream: true, StoreDir: s.dir, JetStreamMaxStore: 4 << 30,
 		})
 		if err != nil {
 			return harness.Permanent(err)
