@@ -24,6 +24,9 @@ const (
 	clockSlack = 5 * time.Second
 )
 
+// leaderPause is how long a leader that is behind is left alone.
+const leaderPause = 50 * time.Millisecond
+
 // read returns a page. See Router.Read.
 func (s *store) read(ctx context.Context, t address.Target, q history.Query) (*history.Page, error) {
 	subject := storeSubject(t)
@@ -83,6 +86,11 @@ func (r *reading) promise(ctx context.Context) error {
 	if r.s.replicas.Load() <= 1 {
 		return nil
 	}
+	r.promised = r.q.Known
+	if r.promised > r.q.After {
+		// That is all that the caller can miss.
+		return nil
+	}
 	msg, err := r.s.leaderGet(ctx, streamHistory, getRequest{LastFor: r.subject})
 	if errors.Is(err, errNoMessage) {
 		return nil
@@ -90,8 +98,18 @@ func (r *reading) promise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.promised = msg.Sequence
+	r.promised = max(r.promised, msg.Sequence)
 	return nil
+}
+
+// settled reports whether the leader has got as far as was promised: what it does
+// not have is gone.
+func (r *reading) settled(ctx context.Context) (bool, error) {
+	stream, err := r.s.js.Stream(ctx, streamHistory)
+	if err != nil {
+		return false, fmt.Errorf("stream %s: %w", streamHistory, err)
+	}
+	return stream.CachedInfo().State.LastSeq >= r.promised, nil
 }
 
 // add puts an entry into the page unless that is full, which it reports.
@@ -131,6 +149,18 @@ func (r *reading) forward(ctx context.Context) error {
 			}
 			waits = waits[1:]
 		default:
+			// Before the questions, so that their answers are of a leader that has
+			// got so far.
+			settled, err := r.settled(ctx)
+			if err != nil {
+				return err
+			}
+			if !settled {
+				if !wait(ctx, leaderPause) {
+					return fmt.Errorf("read: %w", ctx.Err())
+				}
+				continue
+			}
 			if err := r.fromLeader(ctx, max(from, r.reached+1)); err != nil {
 				return err
 			}
@@ -149,10 +179,16 @@ func (r *reading) batch(ctx context.Context, from uint64) (more bool, err error)
 	if err != nil || end == nil {
 		return false, err
 	}
-	for _, msg := range got {
+	for n, msg := range got {
 		e, ok := openStored(msg, r.t, r.subject, r.epoch, r.now)
 		if !ok {
 			return false, errUnasked
+		}
+		if n == 0 && len(r.page.Messages) > 0 && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
+			// Newer ones may have pushed out what comes before it, after the last
+			// answer. The next page will tell.
+			r.page.More = true
+			return false, nil
 		}
 		if r.take(e) {
 			return false, nil

@@ -250,9 +250,10 @@ func (f *feed) standLocked(before string, at stand, s *stirs) {
 	}
 	f.doubted = f.asked && f.doubted
 	f.strangeLocked(s)
+	now := time.Now()
 	for _, w := range f.waiting {
 		if w.asked && w.resume != nil && w.resume.offset > at.last {
-			w.denied = true
+			w.denied = !now.Before(w.deadline.Add(denyAfter - joinPatience))
 		}
 	}
 	f.serveLocked(s)
@@ -323,6 +324,9 @@ func (f *feed) tend(now time.Time) {
 	f.mu.Lock()
 	f.attended = false
 	f.refuseLocked(func(w *joiner) bool { return now.After(w.deadline) }, &s)
+	if slices.ContainsFunc(f.waiting, f.aheadLocked) {
+		f.askLocked()
+	}
 	f.giveUpLocked(now, &s)
 	for i := range f.lost {
 		if f.receiversLocked()&(1<<uint(i)) == 0 {
@@ -345,6 +349,11 @@ func (f *feed) tend(now time.Time) {
 	if idle {
 		f.hub.feeds.endIdle(f, now)
 	}
+}
+
+// aheadLocked reports whether w has been further than f.
+func (f *feed) aheadLocked(w *joiner) bool {
+	return w.resume != nil && w.resume.epoch == f.epoch && w.resume.offset > f.position
 }
 
 // refuseLocked turns away those who wait and are meant by which.

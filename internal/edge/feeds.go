@@ -119,7 +119,7 @@ func (t *feeds) follow(target address.Target, w *joiner) {
 			f.attendLocked()
 		}
 	}
-	if w.resume != nil && w.resume.offset > f.position && len(f.waiting) > 0 {
+	if f.aheadLocked(w) && len(f.waiting) > 0 {
 		f.askLocked() // it has seen more than this node, or it is wrong
 	}
 	f.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 const (
 	// joinPatience bounds how long a join may wait for the history.
 	joinPatience = 5 * time.Second
+	// denyAfter is how long a leader may take to get where others have been.
+	denyAfter = 1500 * time.Millisecond
 	// maxSeen bounds the notifications that a connection had before it follows.
 	maxSeen = 256
 	// frameOverhead is more than a dialect adds to a payload.
@@ -31,7 +33,8 @@ type joiner struct {
 
 	// guarded by the feed's mutex
 	// asked says that the history is asked where it stands, and denied that it
-	// has never been where this client says it was.
+	// has never been where this client says it was: still not after denyAfter, for
+	// the client may have been told by a server that was ahead of the leader.
 	asked, denied bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type fakeHistory struct {
 	// before is called by Last and Read, without the lock, before and after they
 	// look. An error fails them.
 	before func() error
+	// stale says that Read answers with no more than it must.
+	stale func() bool
 	// keeps says what is kept; nil: users and channels.
 	keeps func(address.Target) bool
 }
@@ -134,6 +137,11 @@ func (h *fakeHistory) Read(_ context.Context, t address.Target, q history.Query)
 	if err := h.pause(); err != nil {
 		return nil, err
 	}
+	// The answer may be of a server that has got no further than it must.
+	upTo := uint64(math.MaxUint64)
+	if h.stale != nil && h.stale() {
+		upTo = q.Known
+	}
 	h.mu.Lock()
 	h.reads++
 	page := &history.Page{Epoch: epochName(h.epoch)}
@@ -146,6 +154,9 @@ func (h *fakeHistory) Read(_ context.Context, t address.Target, q history.Query)
 	}
 	bytes := 0
 	for _, m := range h.kept[t] {
+		if m.Position.Offset > upTo {
+			break
+		}
 		if m.Position.Offset <= q.After || !m.Deadline.IsZero() && time.Now().After(m.Deadline) {
 			continue
 		}

@@ -187,6 +187,7 @@ func runModel(t *testing.T, seed uint64, seen map[string]int) {
 		log: make(map[string]map[int][]storedMessage), ln: newChanListener(),
 	}
 	m.history.cut = 1 + m.rand.IntN(30)
+	m.history.stale = func() bool { return m.roll(2) }
 	m.history.before = func() error {
 		m.mu.Lock()
 		fails := m.fails

@@ -91,7 +91,8 @@ type backlog struct {
 // want is one read that is under way, and what the feed knew when it began.
 type want struct {
 	after    uint64
-	repair   bool // of what is after the position
+	repair   bool   // of what is after the position
+	known    uint64 // up to where messages are known to be stored
 	epoch    string
 	position uint64
 	goal     uint64
@@ -141,7 +142,7 @@ func (f *feed) wantLocked() (want, bool) {
 		return w, false
 	}
 	if f.goal > f.position {
-		w.after, w.repair = f.position, true
+		w.after, w.repair, w.known = f.position, true, f.goal
 		return w, true
 	}
 	from, ok := f.pastLocked()
@@ -155,7 +156,7 @@ func (f *feed) wantLocked() (want, bool) {
 		f.wide = time.Now()
 		f.attendLocked()
 	}
-	w.after = f.backlog.end
+	w.after, w.known = f.backlog.end, min(f.position, f.ring.floor)
 	return w, true
 }
 
@@ -168,7 +169,7 @@ func (f *feed) readPage(ctx context.Context) {
 	if !ok {
 		return
 	}
-	page, err := f.hub.history.Read(ctx, f.target, history.Query{After: w.after, Limit: pageMessages, Bytes: pageBytes})
+	page, err := f.hub.history.Read(ctx, f.target, history.Query{After: w.after, Known: w.known, Limit: pageMessages, Bytes: pageBytes})
 	var s stirs
 	f.mu.Lock()
 	f.queued = false

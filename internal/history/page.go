@@ -12,6 +12,10 @@ type Query struct {
 	// After is the offset that they must exceed or, with Reverse, fall below. 0
 	// with Reverse: from the newest.
 	After uint64
+	// Known is an offset up to which the caller knows messages of the target to be
+	// stored; 0: none. The answer comes from a server that has got so far, which
+	// the leader, too, may not have.
+	Known uint64
 	// Limit bounds their number, Bytes the sum of their payloads; one message
 	// comes in any case. Both positive.
 	Limit, Bytes int

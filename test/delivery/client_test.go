@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,15 +30,28 @@ const inbox = "inbox of "
 // client is a user who comes, goes, and resumes where it stopped, on any node.
 type client struct {
 	tenant, user, token string
-	nodes               []*harness.Node
+	nodes               []*member
 	ledger              *delivery.Ledger
 	// tracks are the feeds that it follows, by channel; "" is its inbox.
 	tracks map[string]*delivery.Track
 	epoch  string
 	visits int
+	// trace is what happened last.
+	trace []string
 }
 
-func newClient(l *delivery.Ledger, nodes []*harness.Node, tenant, user string, channels []string) (*client, error) {
+// traceMost bounds the trace of a client.
+const traceMost = 200
+
+// note keeps what helps to understand a fault.
+func (c *client) note(format string, args ...any) {
+	if len(c.trace) >= 2*traceMost {
+		c.trace = slices.Delete(c.trace, 0, traceMost)
+	}
+	c.trace = append(c.trace, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func newClient(l *delivery.Ledger, nodes []*member, tenant, user string, channels []string) (*client, error) {
 	token, err := harness.Sign(secret, map[string]any{"tenantId": tenant, "userId": user, "channels": []string{"room:*"}})
 	if err != nil {
 		return nil, err
@@ -83,7 +97,7 @@ func (c *client) run(ctx context.Context, seed uint64, published <-chan struct{}
 // visit connects to a node, resumes, and reads for a while; on the last visit
 // until it has all, or nothing has come for long. It reports whether it has. That a
 // node is away is no fault.
-func (c *client) visit(ctx context.Context, n *harness.Node, limit time.Duration, last bool, joined func()) bool {
+func (c *client) visit(ctx context.Context, n *member, limit time.Duration, last bool, joined func()) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := harness.Dial(ctx, n.WebSocket(), c.token, http.Header{"Sec-Websocket-Protocol": {"pushd.v1.json"}})
@@ -92,6 +106,10 @@ func (c *client) visit(ctx context.Context, n *harness.Node, limit time.Duration
 	}
 	defer func() { _ = s.Close() }()
 	c.visits++
+	c.note("visit %d: %s", c.visits, n.Name)
+	for _, t := range c.tracks {
+		t.Reconnect()
+	}
 	if err := c.resume(s); err != nil {
 		return false
 	}
@@ -192,6 +210,7 @@ func (c *client) take(m harness.Message) (answer bool, err error) {
 	if err := json.Unmarshal([]byte(m.Text), &f); err != nil {
 		return false, err
 	}
+	c.note("%s", m.Text)
 	switch f.Type {
 	case "channel_joined", "notifications_subscribed":
 		return true, c.takeAnswer(f)

@@ -1,19 +1,11 @@
 package delivery_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/aegisx/pushd/test/delivery"
-	"github.com/aegisx/pushd/test/harness"
 )
-
-// startMesh runs three nodes that find each other and keep the history together.
-func startMesh(ctx context.Context, t *testing.T, binary string, args ...string) []*harness.Node {
-	t.Helper()
-	return nil
-}
 
 // inLong returns what the long run wants or what the short one does.
 func inLong[T any](long, short T) T {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,29 +30,76 @@ func bounded(t *testing.T, limit time.Duration) context.Context {
 	return ctx
 }
 
-// startNode runs a node until the test ends.
-func startNode(ctx context.Context, t *testing.T, binary, name string, args ...string) *harness.Node {
+// member is a node of a mesh, which can be started again where it was.
+type member struct {
+	*harness.Node
+
+	binary, dir, name string
+	args              []string
+}
+
+func (m *member) start(ctx context.Context) (err error) {
+	m.Node, err = harness.Start(ctx, m.binary, m.dir, m.name, m.args...)
+	return err
+}
+
+// startMesh runs three nodes that keep the history together until the test ends.
+func startMesh(ctx context.Context, t *testing.T, binary string, args ...string) []*member {
 	t.Helper()
-	dir, err := os.MkdirTemp(suite.dir, "node-")
-	if err != nil {
-		t.Fatal(err)
+	var mesh []*member
+	var peers []string
+	for _, name := range []string{"a", "b", "c"} {
+		dir, err := os.MkdirTemp(suite.dir, "node-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := freeAddr(ctx, t)
+		peers = append(peers, "--cluster-peers", "nats://"+addr)
+		mesh = append(mesh, &member{binary: binary, dir: dir, name: name, args: []string{
+			"--jwt-secret-file", suite.secretFile, "--history-node", "--cluster-addr", addr,
+		}})
 	}
-	all := append([]string{"--jwt-secret-file", suite.secretFile, "--data-dir", dir + "/data"}, args...)
-	n, err := harness.Start(ctx, binary, dir, name, all...)
-	if err != nil {
-		t.Fatal(err)
+	started := make(chan error, len(mesh))
+	for _, m := range mesh {
+		m.args = slices.Concat(m.args, peers, args)
+		go func() { started <- m.start(ctx) }() // Each waits for the others; received below.
 	}
 	t.Cleanup(func() {
-		if err := n.Stop(); err != nil {
-			t.Error(err)
+		for _, m := range mesh {
+			if m.Node == nil {
+				continue
+			}
+			if err := m.Stop(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	return n
+	for range mesh {
+		if err := <-started; err != nil {
+			t.Error(err)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return mesh
+}
+
+// freeAddr returns an address that was free a moment ago.
+func freeAddr(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }() // It served its purpose.
+	return ln.Addr().String()
 }
 
 // scene is what clients and publishers do to a cluster.
 type scene struct {
-	nodes  []*harness.Node // where clients connect
+	nodes  []*member // where clients and publishers connect
 	ledger *delivery.Ledger
 
 	tenants, channels int // channels of each tenant
@@ -95,7 +145,7 @@ func (s *scene) play(ctx context.Context, t *testing.T) result {
 			var once sync.Once
 			first := func() { once.Do(joined.Done) }
 			defer first()
-			c.run(ctx, seed+uint64(i), published, first) //nolint:gosec // An index.
+			c.run(ctx, seed+uint64(i), published, first)
 		})
 	}
 	joined.Wait()
@@ -104,15 +154,20 @@ func (s *scene) play(ctx context.Context, t *testing.T) result {
 	guests.Wait()
 
 	r := result{accepted: s.ledger.Accepted()}
+	judge := ctx.Err() == nil // else there is a fault, and nobody has all
 	for _, c := range clients {
 		r.visits += c.visits
+		before := len(s.ledger.Faults())
 		for _, track := range c.tracks {
-			if ctx.Err() == nil {
+			if judge {
 				track.Finish()
 			}
 			r.received += track.Received()
 			r.gaps += track.Gaps()
 			r.skipped += track.Skipped()
+		}
+		if len(s.ledger.Faults()) > before {
+			t.Logf("what %s/%s saw last:\n%s", c.tenant, c.user, strings.Join(c.trace, "\n"))
 		}
 	}
 	return r

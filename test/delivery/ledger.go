@@ -107,14 +107,16 @@ type Track struct {
 	// position is the offset from which to resume.
 	position uint64
 	got      map[uint64]int // offset → number
-	early    map[int]bool   // numbers that came without an offset
-	gaps     []span
-	skipped  int
+	// early holds the numbers that came without an offset, and on which connection.
+	early      map[int]int
+	connection int
+	gaps       []span
+	skipped    int
 }
 
 // Track returns an empty track of a client.
 func (l *Ledger) Track(who string, f Feed) *Track {
-	return &Track{ledger: l, who: who, feed: f, got: make(map[uint64]int), early: make(map[int]bool)}
+	return &Track{ledger: l, who: who, feed: f, got: make(map[uint64]int), early: make(map[int]int), connection: 1}
 }
 
 // Resume returns the offset to resume from; ok is false before the first join.
@@ -146,6 +148,9 @@ func (t *Track) Message(f Feed, n int, offset uint64) {
 		t.ledger.Fault("%s: foreign: message %d of %v came to %v", t.who, n, f, t.feed)
 		return
 	}
+	if t.early[n] == t.connection {
+		t.ledger.Fault("%s: %v: duplicated: message %d came early and at %d", t.who, t.feed, n, offset)
+	}
 	before, again := t.got[offset]
 	switch {
 	case again && before == n:
@@ -159,31 +164,33 @@ func (t *Track) Message(f Feed, n int, offset uint64) {
 	t.position = max(t.position, offset)
 }
 
+// Reconnect begins another connection. What came early on the one before, which
+// ended before the client could say where it stands, may come again.
+func (t *Track) Reconnect() { t.connection++ }
+
 // Early notes a message without an offset: it came before the client said where
-// it stands. It must not come again.
+// it stands. It must not come again on this connection.
 func (t *Track) Early(f Feed, n int) {
 	switch {
 	case f != t.feed:
 		t.ledger.Fault("%s: foreign: message %d of %v came to %v", t.who, n, f, t.feed)
-	case t.early[n]:
+	case t.early[n] == t.connection:
 		t.ledger.Fault("%s: %v: duplicated: message %d came early, twice", t.who, t.feed, n)
 	}
-	t.early[n] = true
+	t.early[n] = t.connection
 }
 
-// Complete reports whether the last message that was accepted has come, or is
-// inside a gap.
+// Complete reports whether the last message that was accepted, and did not come
+// early, has come or is inside a gap.
 func (t *Track) Complete() bool {
 	t.ledger.mu.Lock()
 	defer t.ledger.mu.Unlock()
-	var last int
-	var end uint64
 	for n, offset := range t.ledger.accepted[t.feed] {
-		if offset > end {
-			last, end = n, offset
+		if offset > t.position && t.early[n] == 0 {
+			return false
 		}
 	}
-	return t.position >= end || t.early[last]
+	return true
 }
 
 // Finish compares the track with what was accepted. Every publisher has its
@@ -205,9 +212,7 @@ func (t *Track) Finish() {
 		switch {
 		case ok && n != p.n:
 			t.ledger.faultLocked("%s: %v: message %d came with the offset %d of message %d", t.who, t.feed, n, p.offset, p.n)
-		case ok && t.early[n]:
-			t.ledger.faultLocked("%s: %v: duplicated: message %d came early and at %d", t.who, t.feed, n, p.offset)
-		case ok || t.early[p.n] || p.offset <= t.start:
+		case ok || t.early[p.n] > 0 || p.offset <= t.start:
 		case t.announced(p.offset):
 			t.skipped++
 		default:

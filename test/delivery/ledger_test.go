@@ -42,6 +42,13 @@ func TestLedger(t *testing.T) {
 			t.Message(f, 3, 9)
 			t.Message(f, 4, 12)
 		}, "duplicated"},
+		{"early on a connection that ended", func(t *delivery.Track) {
+			t.Early(f, 2)
+			t.Reconnect()
+			t.Message(f, 2, 4)
+			t.Message(f, 3, 9)
+			t.Message(f, 4, 12)
+		}, ""},
 		{"early twice", func(t *delivery.Track) { t.Early(f, 2); t.Early(f, 2) }, "duplicated"},
 		{"early and foreign", func(t *delivery.Track) { t.Early(foreign, 2) }, "foreign"},
 		{"a gap ahead", func(t *delivery.Track) { t.Gap(8, 12) }, "a gap of"},

@@ -22,7 +22,7 @@ const window = 128
 // keys, over a stream to the next node.
 type publisher struct {
 	name   string
-	nodes  []*harness.Node
+	nodes  []*member
 	ledger *delivery.Ledger
 	feeds  []delivery.Feed
 	share  int
@@ -58,7 +58,7 @@ func (p *publisher) run(ctx context.Context) error {
 }
 
 // stream sends up to most new commands over one stream and returns how many.
-func (p *publisher) stream(ctx context.Context, node *harness.Node, most int) (int, error) {
+func (p *publisher) stream(ctx context.Context, node *member, most int) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	api, conn, err := harness.Control(node.GRPC)
