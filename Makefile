@@ -15,7 +15,7 @@ STRESS := PUSHD_STRESS=long go test -count 1 -timeout 3h -v ./test/stress -run
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench churn soak faults fuzz lint fmt generate checkgenerate clean
+.PHONY: help build run test bench churn soak faults delivery fuzz lint fmt generate checkgenerate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak: ## 15 000 connections under mixed load for SOAK_TIME: nothing missed, noth
 
 faults: ## Clients that stall, flood or never finish, and a lack of descriptors, in full
 	$(STRESS) '^Test(StalledClients|StalledClientsDeflate|Slowloris|Floods|EndlessHeader|DeflateBomb|NoDescriptors|MoreClientsThanDescriptors)$$'
+
+delivery: ## 240 000 messages, clients that resume anywhere: none lost, twice or out of order
+	PUSHD_STRESS=long go test -count 1 -timeout 1h -v ./test/delivery
 
 fuzz: ## Run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(go list ./...); do \

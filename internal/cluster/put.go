@@ -107,7 +107,7 @@ func (s *store) seal(m *message.Message, stored bool) (*put, error) {
 			p.set(jetstream.MsgTTLHeader, strconv.FormatInt(int64(ttl/time.Second), 10)+"s")
 		}
 	} else if dated.Deadline.IsZero() {
-		dated.Deadline = dated.AcceptedAt.Add(s.timeout + lateness)
+		dated.Deadline, dated.Transit = dated.AcceptedAt.Add(s.timeout+lateness), true
 	}
 	if m.Key != "" {
 		p.content = fingerprint(m)

@@ -20,6 +20,8 @@ var suite struct {
 	binary string // pushd
 	// secretFile holds secret.
 	secretFile string
+	// flag is how pushd is built.
+	flag string
 	// long says that everything runs in full.
 	long bool
 }
@@ -35,10 +37,10 @@ func setUp(dir string) (err error) {
 	if suite.root, err = harness.Root(); err != nil {
 		return err
 	}
-	flag := "-race"
+	suite.flag = "-race"
 	if suite.long {
-		flag = "-trimpath"
+		suite.flag = "-trimpath"
 	}
-	suite.binary, suite.secretFile, err = harness.Prepare(suite.root, dir, secret, flag)
+	suite.binary, suite.secretFile, err = harness.Prepare(suite.root, dir, secret, suite.flag)
 	return err
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
+// publisherPause is how long a publisher waits after a stream that broke.
+const publisherPause = 50 * time.Millisecond
+
 // window is how many commands of a publisher wait for their answer.
 const window = 128
 
@@ -53,6 +56,12 @@ func (p *publisher) run(ctx context.Context) error {
 		if err != nil && p.ledger.InOrder {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
+		if err != nil {
+			select {
+			case <-time.After(publisherPause):
+			case <-ctx.Done():
+			}
+		}
 	}
 	return nil
 }
@@ -73,7 +82,7 @@ func (p *publisher) stream(ctx context.Context, node *member, most int) (int, er
 	again := len(p.waiting)
 	fresh, next := 0, 0 // next is the first of waiting that was not sent on this stream
 	for {
-		for len(p.waiting)-0 < window && fresh < most && next >= min(again, len(p.waiting)) {
+		for len(p.waiting) < window && fresh < most && next >= min(again, len(p.waiting)) {
 			f := p.feeds[fresh%len(p.feeds)]
 			p.sent[f]++
 			p.waiting = append(p.waiting, command{f, p.sent[f]})

@@ -304,7 +304,7 @@ func TestNamesThatAreNone(t *testing.T) {
 		wantInvalid(t, "SendChannel of 1 to "+foreign, err)
 	}
 	checkQuiet(ctx, t, bystander)
-	messages, unwanted := regexp.MustCompile(messagesRegex), regexp.MustCompile(`^pd(?:1\.[ect]|h1|k1)\.`)
+	messages, unwanted := regexp.MustCompile(messagesRegex), regexp.MustCompile(`^pd(?:1\.[cet]|h1|k1)\.`)
 	for _, subject := range w.seen() {
 		if !messages.MatchString(subject) || unwanted.MatchString(subject) {
 			t.Errorf("a message went to %q", subject)
