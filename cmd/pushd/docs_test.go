@@ -6,6 +6,8 @@ import (
 	"go/token"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -321,6 +323,71 @@ func TestMetricsPageHasEveryLabel(t *testing.T) {
 			if !c.more && !slices.Contains(c.values, value) {
 				t.Errorf("%s: there is no %s", metric, value)
 			}
+		}
+	}
+}
+
+var (
+	markdownLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	notInAnchor  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// headingAnchors returns how the headings of a page are linked to.
+func headingAnchors(text string) []string {
+	var anchors []string
+	code := false
+	for line := range strings.Lines(text) {
+		code = code != strings.HasPrefix(line, "```")
+		if !code && strings.HasPrefix(line, "#") {
+			title := strings.ToLower(strings.TrimSpace(strings.TrimLeft(line, "#")))
+			anchors = append(anchors, strings.ReplaceAll(notInAnchor.ReplaceAllString(title, ""), " ", "-"))
+		}
+	}
+	return anchors
+}
+
+func TestLinksBetweenPagesLead(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("pages %v, %v", pages, err)
+	}
+	for _, page := range append(pages, readmePage) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range markdownLink.FindAllStringSubmatch(string(text), -1) {
+			path, anchor, anchored := strings.Cut(link[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			there, err := os.ReadFile(target)
+			switch {
+			case err != nil:
+				t.Errorf("%s: %s: %v", page, link[1], err)
+			case anchored && !slices.Contains(headingAnchors(string(there)), anchor):
+				t.Errorf("%s: %s: there is no such heading", page, link[1])
+			}
+		}
+	}
+}
+
+func TestReadmeNamesEveryPage(t *testing.T) {
+	readme, err := os.ReadFile(readmePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		if name := "docs/" + filepath.Base(page); !strings.Contains(string(readme), "("+name+")") {
+			t.Errorf("%s is not linked", name)
 		}
 	}
 }

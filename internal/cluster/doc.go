@@ -10,7 +10,7 @@
 // # Delivery and order
 //
 // A published message reaches every node that held interest in its target when
-// NATS took it, at most once, the own node included: there is no second way
+// NATS took it, at most once live, the own node included: there is no second way
 // past NATS. [Router.Publish] returns when the server has the message;
 // [Router.Enqueue] does not wait for that. Messages that one caller publishes
 // for one target arrive at every sink in the order of the calls. Nothing is
@@ -54,13 +54,14 @@
 //
 // # Loss
 //
-// Without a history this is at-most-once messaging. Messages are lost, and counted by reason in
-// pushd_cluster_dropped_total, when a queue is full, when an envelope does not
-// fit the subject it came on, or when its deadline has passed. While NATS is
-// away nothing is kept: publishing fails with message.ErrUnavailable at once,
-// and a message that got stuck on the way is dropped by its receivers, because
-// every message that is not stored has a deadline. Deadlines compare clocks of different nodes,
-// which therefore must agree within seconds.
+// What is not stored is delivered at most once. Messages are lost, and counted
+// by reason in pushd_cluster_dropped_total, when a queue is full, when an
+// envelope does not fit the subject it came on, or when its deadline has passed.
+// Copies of what is stored are lost in the same ways, but can be read. While
+// NATS is away nothing is kept: publishing fails with message.ErrUnavailable at
+// once, and a message that got stuck on the way is dropped by its receivers,
+// because every message that is not stored has a deadline. Deadlines compare
+// clocks of different nodes, which therefore must agree within seconds.
 //
 // # Slow consumers
 //

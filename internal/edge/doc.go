@@ -18,10 +18,10 @@
 //
 // Messages for one target reach a connection in the order in which Deliver was
 // called. A frame is built once per message and dialect and shared by all
-// receivers.
-// Everything that waits for one connection goes out in one write. A connection
-// that was told channel_joined receives every message that the node delivers
-// to that channel from then on, until it leaves, closes, or falls behind.
+// receivers. Everything that waits for one connection goes out in one write. A
+// connection that was told channel_joined receives every message that the node
+// delivers to that channel from then on, until it leaves, closes, or falls
+// behind.
 //
 // Stored messages come in the order of their offsets, each once. One that did
 // not reach the node is read from the history; if it can't be, connections that

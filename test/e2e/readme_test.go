@@ -236,10 +236,11 @@ func (r *reader) follow(ctx context.Context, t *testing.T, s section) {
 	t.Helper()
 	var nodes []*harness.Node
 	var after []func()
-	for _, b := range s.blocks {
+	for i, b := range s.blocks {
 		switch {
+		case b.isNode() && i > 0 && s.blocks[i-1].isNode(): // started with the one before
 		case b.isNode():
-			nodes = append(nodes, r.startNode(ctx, t, b))
+			nodes = append(nodes, r.startNodes(ctx, t, s.blocks[i:])...)
 			if len(nodes) > 1 {
 				r.awaitCluster(ctx, t, len(nodes))
 			}
@@ -278,8 +279,24 @@ func (r *reader) runShell(ctx context.Context, t *testing.T, b block) {
 
 var httpAddr = regexp.MustCompile(`--http-addr (\S+)`)
 
-// startNode runs a block in a process group of its own, as a terminal does, and
-// waits until the node is ready.
+// startNodes starts the nodes that blocks begin with, which may wait for one
+// another, and waits until all are ready.
+func (r *reader) startNodes(ctx context.Context, t *testing.T, blocks []block) []*harness.Node {
+	t.Helper()
+	var nodes []*harness.Node
+	for _, b := range blocks {
+		if !b.isNode() {
+			break
+		}
+		nodes = append(nodes, r.startNode(ctx, t, b))
+	}
+	for i, n := range nodes {
+		r.awaitReady(ctx, t, blocks[i], n)
+	}
+	return nodes
+}
+
+// startNode runs a block in a process group of its own, as a terminal does.
 func (r *reader) startNode(ctx context.Context, t *testing.T, b block) *harness.Node {
 	t.Helper()
 	cmd := r.command(context.WithoutCancel(ctx), "exec "+b.text) // It is ended in order.
@@ -293,6 +310,11 @@ func (r *reader) startNode(ctx context.Context, t *testing.T, b block) *harness.
 			t.Error(err)
 		}
 	})
+	return n
+}
+
+func (r *reader) awaitReady(ctx context.Context, t *testing.T, b block, n *harness.Node) {
+	t.Helper()
 	addr := "127.0.0.1:8080"
 	if m := httpAddr.FindStringSubmatch(b.text); m != nil {
 		addr = m[1]
@@ -302,7 +324,7 @@ func (r *reader) startNode(ctx context.Context, t *testing.T, b block) *harness.
 		_, _ = n.Wait(ctx)
 		close(ended)
 	}()
-	err = harness.Eventually(ctx, func(ctx context.Context) error {
+	err := harness.Eventually(ctx, func(ctx context.Context) error {
 		select {
 		case <-ended:
 			return harness.Permanent(errors.New("it has ended"))
@@ -317,11 +339,10 @@ func (r *reader) startNode(ctx context.Context, t *testing.T, b block) *harness.
 	if err != nil {
 		t.Fatalf("README line %d: %v\n%s\n%s", b.line, err, b.text, n.Log())
 	}
-	return n
 }
 
-// awaitCluster waits until the first node knows all that were started. People
-// type more slowly than this test.
+// awaitCluster waits until the first node knows all that were started, and all
+// have their history. People type more slowly than this test.
 func (r *reader) awaitCluster(ctx context.Context, t *testing.T, size int) {
 	t.Helper()
 	client, conn, err := harness.Control("127.0.0.1:9090")
@@ -335,6 +356,25 @@ func (r *reader) awaitCluster(ctx context.Context, t *testing.T, size int) {
 		}
 		return nil
 	})
+	for _, addr := range []string{"127.0.0.1:9090", "127.0.0.1:9190", "127.0.0.1:9290"}[:size] {
+		awaitHistory(ctx, t, addr)
+	}
+}
+
+func awaitHistory(ctx context.Context, t *testing.T, addr string) {
+	t.Helper()
+	_, conn, err := harness.Control(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	err = harness.Eventually(ctx, func(ctx context.Context) error {
+		_, err := pushdv1.NewAdminServiceClient(conn).GetHistory(ctx, &pushdv1.GetHistoryRequest{TenantId: "acme", UserId: "ann"})
+		return err
+	})
+	if err != nil {
+		t.Fatalf("no history at %s: %v", addr, err)
+	}
 }
 
 // interrupt does what Ctrl-C does: every process of the group gets SIGINT.
