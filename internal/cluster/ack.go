@@ -46,6 +46,9 @@ func (p *put) giveUp(err, why error) {
 		p.s.log.Warn("history does not take messages", "stream", p.to.name, "error", err)
 		p.s.recheck(false)
 	}
+	if p.s.mender != nil && p.to.breaker.stuck() > 0 {
+		p.s.recheck(false) // The keeper looks how long it has been so.
+	}
 	p.finish(message.Accepted{}, err)
 }
 

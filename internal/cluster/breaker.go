@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/aegisx/pushd/internal/message"
 )
 
 // probeEvery is how often a stream that does not work is tried.
@@ -14,6 +17,8 @@ type breaker struct {
 	mu    sync.Mutex
 	err   error // nil: it works
 	probe time.Time
+	// since and last are when it failed first and last, in this way.
+	since, last time.Time
 }
 
 // allow returns nil for a message that may try, else why it would fail.
@@ -32,11 +37,25 @@ func (b *breaker) failed(err error, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	first := b.err == nil
-	b.err = err
+	if b.err != err { //nolint:errorlint // The very value that was noted.
+		b.since = now
+	}
+	b.err, b.last = err, now
 	if first {
 		b.probe = now.Add(probeEvery)
 	}
 	return first
+}
+
+// stuck returns for how long all that was tried has failed, for another reason
+// than want of room.
+func (b *breaker) stuck() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !errors.Is(b.err, message.ErrUnavailable) {
+		return 0
+	}
+	return b.last.Sub(b.since)
 }
 
 // works notes that the stream works.

@@ -163,6 +163,7 @@ func (s *store) runKeeper(ctx context.Context) {
 			failing = true
 			timer.Reset(checkAgain)
 		}
+		s.mend(ctx)
 		if !wait(ctx, checkPause) {
 			return
 		}
@@ -260,6 +261,7 @@ func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 func (s *store) tryAgain() {
 	s.stored.breaker.recovered(message.ErrUnavailable)
 	s.keys.breaker.recovered(message.ErrUnavailable)
+	s.record.recovered(message.ErrUnavailable)
 }
 
 // loadRecord asks the leader. Without a record it is zero.
@@ -291,7 +293,9 @@ func (s *store) saveRecord(ctx context.Context, rec record, revision uint64) err
 		return errEpochMoved
 	}
 	if err != nil {
+		s.record.failed(message.ErrUnavailable, time.Now())
 		return fmt.Errorf("record of the epoch: %w", err)
 	}
+	s.record.works()
 	return nil
 }

@@ -30,6 +30,7 @@ type metrics struct {
 	published, received        [address.KindAll + 1]prometheus.Counter
 	dropped, reportsDropped    *prometheus.CounterVec
 	reconnects, duplicateNodes prometheus.Counter
+	serverRestarts             prometheus.Counter
 	interest, up               prometheus.Gauge
 }
 
@@ -53,6 +54,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		duplicateNodes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_cluster_duplicate_nodes_total", Help: "Sightings of a second node under a name in use.",
 		}),
+		serverRestarts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_cluster_server_restarts_total", Help: "Restarts of the embedded NATS server because nothing could be stored.",
+		}),
 		interest: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pushd_cluster_interest_subjects", Help: "Subjects this node subscribes for its members.",
 		}),
@@ -65,7 +69,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.received[k] = received.WithLabelValues(k.String())
 	}
 	if reg != nil {
-		reg.MustRegister(published, received, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes, m.interest, m.up)
+		reg.MustRegister(published, received, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes,
+			m.serverRestarts, m.interest, m.up)
 	}
 	return m
 }

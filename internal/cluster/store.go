@@ -44,6 +44,10 @@ type store struct {
 	present func() bool
 
 	stored, keys target
+	// record remembers whether the record of the epoch can be written.
+	record breaker
+	// mender is nil but on a lone node.
+	mender *mender
 
 	epoch atomic.Pointer[epoch] // nil: not known yet
 	// replicas is on how many servers the stream is.
@@ -85,6 +89,9 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 		keys:    target{name: streamKeys},
 	}
 	st.maxAge = max(st.most.Age, keyWindow)
+	if srv != nil && o.alone() {
+		st.mender = newMender(srv, m, log)
+	}
 	var err error
 	st.asker, err = dialAsker(o, srv, func() {
 		st.tryAgain()

@@ -21,9 +21,17 @@ type Ledger struct {
 	last     map[Feed]int
 	faults   []string
 	found    chan struct{} // closed with the first fault
-	// InOrder says that what a publisher sent one after the other is stored in
-	// that order: true unless calls may fail on the way.
-	InOrder bool
+	// disorder says that what a publisher sent one after the other need not be
+	// stored in that order.
+	disorder bool
+}
+
+// Disorder says that something was sent again: it may be stored after what was
+// sent after it.
+func (l *Ledger) Disorder() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disorder = true
 }
 
 // NewLedger returns an empty ledger.
@@ -74,7 +82,7 @@ func (l *Ledger) Accept(f Feed, n int, offset uint64) {
 	if before, ok := all[n]; ok && before != offset {
 		l.faultLocked("%v: message %d was accepted at %d and at %d", f, n, before, offset)
 	}
-	if before := l.last[f]; l.InOrder && before < n && all[before] >= offset {
+	if before := l.last[f]; !l.disorder && before < n && all[before] >= offset {
 		l.faultLocked("%v: message %d at %d comes before message %d at %d", f, n, offset, before, all[before])
 	}
 	all[n] = offset

@@ -55,7 +55,6 @@ func TestLedger(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := delivery.NewLedger()
-			l.InOrder = true
 			for i, offset := range accepted {
 				l.Accept(f, i+1, offset)
 			}
@@ -74,7 +73,6 @@ func TestLedger(t *testing.T) {
 	}
 	t.Run("accepted out of order", func(t *testing.T) {
 		l := delivery.NewLedger()
-		l.InOrder = true
 		l.Accept(f, 1, 5)
 		l.Accept(f, 2, 4)
 		if len(l.Faults()) == 0 {

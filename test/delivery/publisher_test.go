@@ -53,10 +53,8 @@ func (p *publisher) run(ctx context.Context) error {
 		}
 		n, err := p.stream(ctx, p.nodes[at%len(p.nodes)], p.share-total)
 		total += n
-		if err != nil && p.ledger.InOrder {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
 		if err != nil {
+			p.ledger.Disorder()
 			select {
 			case <-time.After(publisherPause):
 			case <-ctx.Done():

@@ -184,6 +184,9 @@ func copyRepository(from, to string) error {
 		}
 		switch d.Name() {
 		case ".git", "bin", "dist", "node_modules", "demo-data", "pushd-data":
+			if !d.IsDir() {
+				return nil // In a worktree .git is a file: skipping the folder would skip all.
+			}
 			return filepath.SkipDir
 		}
 		rel, err := filepath.Rel(from, path)
