@@ -149,12 +149,15 @@ func (s *store) told(msg *nats.Msg) {
 	}
 }
 
+// startPatience bounds how long a node waits at its start for the history.
+const startPatience = 10 * time.Second
+
 // awaitUp waits until messages can be stored.
 func (s *store) awaitUp(ctx context.Context) {
 	if !s.here() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, max(s.timeout, startPatience))
 	defer cancel()
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()

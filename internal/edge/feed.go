@@ -261,7 +261,7 @@ func (f *feed) anewLocked(epoch string, last uint64, s *stirs) {
 			position = min(position, at.Offset-1)
 		}
 	}
-	f.announceLocked(gap{from: f.position, to: position, reason: history.ReasonEpochChanged}, s)
+	f.announceLocked(gap{from: f.position, to: position, reason: history.ReasonEpochChanged, epoch: epoch}, s)
 	f.epoch, f.start, f.lateAt, f.goal = epoch, position, 0, position
 	f.held, f.heldBytes, f.backlog = nil, 0, nil
 	f.failures = 0
@@ -349,7 +349,7 @@ func (f *feed) answerLocked(w *joiner) (*joined, []*event, bool) {
 	at.asked = true
 	switch {
 	case r.epoch != f.epoch, r.offset > f.position && w.denied:
-		at.gap = &gap{r.offset, f.position, history.ReasonEpochChanged}
+		at.gap = &gap{from: r.offset, to: f.position, reason: history.ReasonEpochChanged}
 		return at, nil, true
 	case r.offset > f.position:
 		return nil, nil, false
@@ -357,7 +357,7 @@ func (f *feed) answerLocked(w *joiner) (*joined, []*event, bool) {
 		at.recovered = true
 		return at, f.ring.after(r.offset), true
 	case f.ring.reason != "":
-		at.gap = &gap{r.offset, f.ring.floor, f.ring.reason}
+		at.gap = &gap{from: r.offset, to: f.ring.floor, reason: f.ring.reason}
 		return at, f.ring.after(0), true
 	default:
 		return nil, nil, false

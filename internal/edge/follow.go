@@ -164,7 +164,7 @@ func (c *conn) fitLocked(t *turn, had seen) (*joined, []*event) {
 	from := t.joiner.resume.offset
 	if had.over && from < at.offset {
 		at.recovered = false
-		at.gap = &gap{from, at.offset, history.ReasonOverflow}
+		at.gap = &gap{from: from, to: at.offset, reason: history.ReasonOverflow}
 		return &at, nil
 	}
 	now := c.loop.now
@@ -192,7 +192,7 @@ func (c *conn) fitLocked(t *turn, had seen) (*joined, []*event) {
 	}
 	if first > 0 {
 		at.recovered = false
-		at.gap = &gap{from, replay[first-1].message.Position.Offset, history.ReasonOverflow}
+		at.gap = &gap{from: from, to: replay[first-1].message.Position.Offset, reason: history.ReasonOverflow}
 	}
 	return &at, replay[first:]
 }

@@ -141,7 +141,7 @@ func newHistoryAnswer(page *history.Page, asked excerpt) historyAnswer {
 	if asked.since != nil && !asked.reverse && page.Gap != "" {
 		a.gap = &gap{from: asked.since.offset, to: asked.since.offset, reason: page.Gap}
 		if len(a.messages) > 0 {
-			a.gap.to = a.messages[0].Position.Offset
+			a.gap.to = a.messages[0].Position.Offset - 1
 		}
 	}
 	return a

@@ -21,6 +21,8 @@ type resume struct {
 type gap struct {
 	from, to uint64
 	reason   history.Reason
+	// epoch is where live messages go on, if that is another one; to is in it.
+	epoch string
 }
 
 // joined is what an answer to a join says of the history.
@@ -141,7 +143,11 @@ func appendGap(b []byte, g gap) []byte {
 		b = appendMember(b, "from", from)
 		b = appendMember(b, "to", to)
 	}
-	return appendMember(b, "reason", string(g.reason))
+	b = appendMember(b, "reason", string(g.reason))
+	if g.epoch != "" {
+		b = appendMember(b, "epoch", g.epoch)
+	}
+	return b
 }
 
 // offsets returns both ends; empty where offsets are not known.

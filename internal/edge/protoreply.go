@@ -105,7 +105,7 @@ func protoJoined(at *joined) (epoch, offset string, recovered *bool, g *pushdv1.
 }
 
 func protoGap(channel string, g gap) *pushdv1.Gap {
-	m := &pushdv1.Gap{Channel: channel, Reason: string(g.reason)}
+	m := &pushdv1.Gap{Channel: channel, Reason: string(g.reason), Epoch: g.epoch}
 	m.From, m.To = g.offsets()
 	return m
 }
@@ -128,9 +128,11 @@ func protoUnsubscribed(id jsontext.Value, types []string) *frame.Frame {
 func protoSent(request command, a message.Accepted, at time.Time) *frame.Frame {
 	m := &pushdv1.MessageSent{
 		Channel:   request.about.String(),
-		MessageId: a.ID.String(),
 		Timestamp: protoTime(at),
 		Duplicate: a.Duplicate,
+	}
+	if !a.ID.IsZero() {
+		m.MessageId = a.ID.String()
 	}
 	if !a.Position.IsZero() {
 		m.Offset, m.Epoch = history.FormatOffset(a.Position.Offset), a.Position.Epoch

@@ -221,14 +221,14 @@ func (f *feed) repairLocked(w want, page *history.Page, s *stirs) {
 	if n := len(page.Messages); n > 0 {
 		first, last := page.Messages[0].Position.Offset, page.Messages[n-1].Position.Offset
 		if page.Gap != "" && first-1 > f.position {
-			f.announceLocked(gap{f.position, first - 1, page.Gap}, s)
+			f.announceLocked(gap{from: f.position, to: first - 1, reason: page.Gap}, s)
 		}
 		upTo = max(upTo, last)
 		if page.More {
 			upTo = last
 		}
 	} else if page.Gap != "" && upTo > f.position {
-		f.announceLocked(gap{f.position, upTo, page.Gap}, s)
+		f.announceLocked(gap{from: f.position, to: upTo, reason: page.Gap}, s)
 	}
 	for _, m := range page.Messages {
 		if m.Position.Offset > f.position {
@@ -290,6 +290,6 @@ func (f *feed) giveUpLocked(now time.Time, s *stirs) {
 		return
 	}
 	f.failing = now
-	f.announceLocked(gap{f.position, f.goal, history.ReasonOverflow}, s)
+	f.announceLocked(gap{from: f.position, to: f.goal, reason: history.ReasonOverflow}, s)
 	f.unholdLocked(s)
 }

@@ -106,7 +106,9 @@ func messageSentFrame(c *conn, request command, a message.Accepted, at time.Time
 	}
 	b := appendHead(nil, "message_sent", request.id)
 	b = appendMember(b, "channel", request.about.String())
-	b = appendMember(b, "messageId", a.ID.String())
+	if !a.ID.IsZero() {
+		b = appendMember(b, "messageId", a.ID.String())
+	}
 	if !a.Position.IsZero() {
 		b = appendMember(b, "offset", history.FormatOffset(a.Position.Offset))
 		b = appendMember(b, "epoch", a.Position.Epoch)

@@ -86,7 +86,7 @@ func (c *conn) sentLocked(request command, a message.Accepted, at time.Time, err
 	case err != nil:
 		c.refuseLocked(request, publishFault(err))
 	case request.id != nil:
-		if a.Duplicate {
+		if a.Duplicate && !a.ID.IsZero() {
 			at = a.ID.Time()
 		}
 		c.sendLocked(messageSentFrame(c, request, a, at))
@@ -127,6 +127,8 @@ func publishFault(err error) *fault {
 		return &fault{codeMessageTooLarge, "Message is too large"}
 	case errors.Is(err, message.ErrKeyConflict):
 		return &fault{codeKeyConflict, "The key was used for another message"}
+	case errors.Is(err, message.ErrNotStored):
+		return &fault{codeNotAvailable, "There is no history here: send it without a key"}
 	default:
 		return &fault{codeUnavailable, textUnavailable}
 	}

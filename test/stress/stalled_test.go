@@ -250,7 +250,9 @@ func (s *stalls) clog(ctx context.Context, done func(closed int) bool) error {
 				return err
 			}
 		}
+		// Not stored: it is the queues that are measured, not the store.
 		_, err := s.api.NotifyUser(ctx, &pushdv1.NotifyUserRequest{
+			Store:    pushdv1.Store_STORE_NEVER,
 			TenantId: stallTenant, UserId: staller(i % len(s.tokens)), Payload: &pushdv1.NotifyUserRequest_Json{Json: `"` + s.filler() + `"`},
 		})
 		if err != nil {

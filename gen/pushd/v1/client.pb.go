@@ -2003,7 +2003,10 @@ type Gap struct {
 	// The offset up to which something may be missing; empty as from.
 	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
 	// expired, trimmed, epoch_changed or overflow.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The epoch in which it goes on, if that has changed while the client followed;
+	// to is an offset of it.
+	Epoch         string `protobuf:"bytes,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2062,6 +2065,13 @@ func (x *Gap) GetTo() string {
 func (x *Gap) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Gap) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
 	}
 	return ""
 }
@@ -2435,12 +2445,13 @@ const file_pushd_v1_client_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\tR\x06offset\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\tR\x05epoch\x128\n" +
 	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1c\n" +
-	"\tduplicate\x18\x06 \x01(\bR\tduplicate\"[\n" +
+	"\tduplicate\x18\x06 \x01(\bR\tduplicate\"q\n" +
 	"\x03Gap\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xb7\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\tR\x05epoch\"\xb7\x01\n" +
 	"\aHistory\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x123\n" +
