@@ -338,6 +338,21 @@ func (f *feed) serveLocked(s *stirs) {
 	f.readLocked()
 }
 
+// seatLocked lets w in if it can be told where it stands, and has it wait
+// otherwise. Those who wait already are not looked at: they may be many.
+func (f *feed) seatLocked(w *joiner, s *stirs) {
+	if at, replay, ok := f.answerLocked(w); ok {
+		f.admitLocked(w, turn{joiner: w, at: at, replay: replay}, s)
+		return
+	}
+	f.waiting = append(f.waiting, w)
+	f.attendLocked()
+	f.readLocked()
+	if f.aheadLocked(w) {
+		f.askLocked() // it has seen more than this node, or it is wrong
+	}
+}
+
 // answerLocked returns what w is told if it begins to follow now, and what it
 // missed. False: something must be read first.
 func (f *feed) answerLocked(w *joiner) (*joined, []*event, bool) {

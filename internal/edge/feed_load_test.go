@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,56 @@ func TestReconnectStorm(t *testing.T) {
 			t.Errorf("%d reads of %d channels, %d questions", reads, channels, lasts)
 		}
 		t.Logf("%d reads, %d questions for %d joins", reads, lasts, clients)
+	})
+}
+
+// TestJoinBehindMany: a join does not look at all that wait for the same target.
+func TestJoinBehindMany(t *testing.T) {
+	const many, more = 3000, 100
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, 200, nil)
+		room := channelTarget("acme", "room")
+		var slow atomic.Bool
+		reading := make(chan struct{})
+		k.history.before = func() error {
+			if slow.Load() {
+				<-reading
+			}
+			return nil
+		}
+		k.dialV1("other").say(joinFrom("room", ""))
+		synctest.Wait()
+		for range 9 {
+			k.store(room)
+		}
+		k.hub.Doubt(room)
+		awaitSweeps(k, 2) // the ring is empty
+		slow.Store(true)
+		var sockets []*recordSocket
+		for range many + more {
+			sockets = append(sockets, k.open(who{channels: []string{"**"}}, v1Field))
+		}
+		join := func(sockets []*recordSocket) uint64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for _, s := range sockets {
+				s.say(joinFrom("room", recoverFrom(1, 1)))
+			}
+			synctest.Wait()
+			runtime.ReadMemStats(&after)
+			return (after.Mallocs - before.Mallocs) / uint64(len(sockets))
+		}
+		first := join(sockets[:more])
+		join(sockets[more:many])
+		if last := join(sockets[many:]); last > 2*first+100 {
+			t.Errorf("one of the first joins allocates %d times, one of the last %d times", first, last)
+		}
+		close(reading)
+		for _, s := range sockets {
+			if got := heard(s); got != "joined@9 recovered=true 2+ 3+ 4+ 5+ 6+ 7+ 8+ 9+" {
+				t.Fatalf("got %q", got)
+			}
+		}
 	})
 }
 

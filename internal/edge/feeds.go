@@ -106,21 +106,15 @@ func (t *feeds) follow(target address.Target, w *joiner) {
 	f.refs++
 	f.idle = time.Time{}
 	w.deadline = time.Now().Add(joinPatience)
-	f.waiting = append(f.waiting, w)
 	switch {
 	case t.closed:
-		f.refuseLocked(func(o *joiner) bool { return o == w }, &s)
+		f.admitLocked(w, turn{joiner: w}, &s)
 	case f.epoch == "":
+		f.waiting = append(f.waiting, w)
 		f.askLocked()
 		f.attendLocked()
 	default:
-		f.serveLocked(&s)
-		if len(f.waiting) > 0 {
-			f.attendLocked()
-		}
-	}
-	if f.aheadLocked(w) && len(f.waiting) > 0 {
-		f.askLocked() // it has seen more than this node, or it is wrong
+		f.seatLocked(w, &s)
 	}
 	f.mu.Unlock()
 	t.mu.Unlock()
