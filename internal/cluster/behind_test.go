@@ -25,6 +25,9 @@ type behind struct {
 	data    []byte
 	// others has what the other server has, leader what the leader has.
 	others, leader []uint64
+	// catchesUp says that the other server is asked only once before it has what
+	// the leader has.
+	catchesUp bool
 }
 
 func (b *behind) answer(t *testing.T, subject string, f func(*nats.Msg, getRequest)) {
@@ -69,6 +72,9 @@ func (b *behind) direct(msg *nats.Msg, r getRequest) {
 			jetstream.SequenceHeader, strconv.FormatUint(seq, 10), headerPending, strconv.Itoa(len(got)-i-1))
 	}
 	b.reply(msg, nil, headerStatus, statusEnd, headerPending, strconv.Itoa(len(got)-sent))
+	if b.catchesUp {
+		b.others = b.leader
+	}
 }
 
 func (b *behind) lead(msg *nats.Msg, r getRequest) {
@@ -101,18 +107,22 @@ func TestLeaderHasLetGo(t *testing.T) {
 		others, leader []uint64
 		limit          int
 		want           string
+		catchesUp      bool
 	}{
-		"all is there":              {[]uint64{40}, []uint64{40, 50, 60}, 10, "[50 60]"},
-		"the anchor is gone":        {[]uint64{40}, []uint64{57, 58, 59, 60}, 10, "[57 58 59 60] trimmed"},
-		"what came last is gone":    {[]uint64{40, 41}, []uint64{57, 58, 59, 60}, 3, "[41] more"},
-		"what came last is there":   {[]uint64{40, 41}, []uint64{41, 58, 59, 60}, 3, "[41 58 59] more"},
-		"no anchor, cut":            {nil, []uint64{57, 58, 59, 60}, 2, "[57 58] trimmed more"},
-		"no anchor, few, all young": {nil, []uint64{57, 58, 60}, 10, "[57 58 60]"},
+		"all is there":              {[]uint64{40}, []uint64{40, 50, 60}, 10, "[50 60]", false},
+		"the anchor is gone":        {[]uint64{40}, []uint64{57, 58, 59, 60}, 10, "[57 58 59 60] trimmed", false},
+		"what came last is gone":    {[]uint64{40, 41}, []uint64{57, 58, 59, 60}, 3, "[41] more", false},
+		"what came last is there":   {[]uint64{40, 41}, []uint64{41, 58, 59, 60}, 3, "[41 58 59] more", false},
+		"no anchor, cut":            {nil, []uint64{57, 58, 59, 60}, 2, "[57 58] trimmed more", false},
+		"no anchor, few, all young": {nil, []uint64{57, 58, 60}, 10, "[57 58 60]", false},
+		"others let go, too":        {[]uint64{40}, []uint64{57, 58, 59, 60}, 10, "[57 58 59 60] trimmed", true},
+		"others let go, in a page":  {[]uint64{40, 41}, []uint64{57, 58, 59, 60}, 10, "[41] more", true},
+		"others have it later":      {[]uint64{40}, []uint64{40, 58, 59, 60}, 10, "[58 59 60]", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, target, b := startBehind(t, history.Limit{Messages: keeps, Age: time.Hour})
-			b.others, b.leader = c.others, c.leader
+			b.others, b.leader, b.catchesUp = c.others, c.leader, c.catchesUp
 			after := uint64(40)
 			if c.others == nil {
 				after = 1 // right before all that is young

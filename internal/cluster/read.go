@@ -79,7 +79,8 @@ type reading struct {
 	anchored bool
 	counted  bool
 	kept     uint64
-	// broken says that something may be missing before what came from the leader.
+	// broken says that something may be missing between what came from one server
+	// and what came from the next.
 	broken bool
 }
 
@@ -186,11 +187,14 @@ func (r *reading) batch(ctx context.Context, from uint64) (more bool, err error)
 		if !ok {
 			return false, errUnasked
 		}
-		if n == 0 && len(r.page.Messages) > 0 && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
+		if n == 0 && r.counted && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
 			// Newer ones may have pushed out what comes before it, after the last
-			// answer. The next page will tell.
-			r.page.More = true
-			return false, nil
+			// answer. The next page will tell, unless this one is empty.
+			if len(r.page.Messages) > 0 {
+				r.page.More = true
+				return false, nil
+			}
+			r.broken = true
 		}
 		if r.take(e) {
 			return false, nil
@@ -228,7 +232,7 @@ func (r *reading) fromLeader(ctx context.Context, from uint64) error {
 		had = r.q.After
 		if !r.anchored {
 			// How many there are, which would tell, was not counted to the end.
-			r.broken = r.page.More
+			r.broken = r.broken || r.page.More
 			return nil
 		}
 	}
