@@ -111,6 +111,49 @@ func TestJoinBehindMany(t *testing.T) {
 	})
 }
 
+// TestFeedsAreBounded: all feeds together keep no more than a node may, and who
+// comes back still gets everything.
+func TestFeedsAreBounded(t *testing.T) {
+	const rooms, messages, most = 40, 60, 512 << 10
+	kept(t, 200, func(k *keptEnv) {
+		k.hub.SetMostKept(most)
+		s := k.dialV1("u")
+		target := func(i int) address.Target { return channelTarget("acme", fmt.Sprint("room", i)) }
+		for i := range rooms {
+			s.say(joinFrom(fmt.Sprint("room", i), ""))
+		}
+		heard(s)
+		text := strings.Repeat("x", 1000)
+		store := func(room int) *message.Message {
+			return k.history.store(target(room), 0, func(_ int, seq uint64) string {
+				return fmt.Sprintf(`{"type":"m","text":%q,"data":%d}`, text, seq)
+			})
+		}
+		kept := int64(0)
+		for n := range rooms * messages {
+			k.hub.Deliver(store(n % rooms))
+			kept = max(kept, k.hub.KeptByFeeds())
+			s.take()
+		}
+		if kept < most/2 || kept > most+4096 {
+			t.Errorf("the feeds kept %d bytes, want about %d", kept, most)
+		}
+		again := k.dialV1("w")
+		again.say(joinFrom("room7", recoverFrom(1, 0)))
+		if got := strings.Fields(heard(again)); len(got) != messages+2 || got[1] != "recovered=true" {
+			t.Errorf("got %q", got)
+		}
+		for i := range rooms {
+			s.say(request("leave_channel", fmt.Sprintf(`"channel":"room%d"`, i)))
+		}
+		again.say(request("leave_channel", `"channel":"room7"`))
+		synctest.Wait()
+		if left := k.hub.KeptByFeeds(); left != 0 {
+			t.Errorf("%d bytes are kept for nobody", left)
+		}
+	})
+}
+
 // TestFeedMemory: a feed without traffic is small.
 func TestFeedMemory(t *testing.T) {
 	const feeds = 4000

@@ -183,6 +183,7 @@ func (f *feed) readPage(ctx context.Context) {
 	}
 	if !f.ended {
 		f.serveLocked(&s)
+		f.keepLocked()
 		f.readLocked()
 	}
 	f.mu.Unlock()
