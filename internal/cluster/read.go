@@ -79,6 +79,9 @@ type reading struct {
 	anchored bool
 	counted  bool
 	kept     uint64
+	// broken says that something may be missing between what came from one server
+	// and what came from the next.
+	broken bool
 }
 
 // promise asks the leader what there is, where other servers may be behind.
@@ -184,11 +187,14 @@ func (r *reading) batch(ctx context.Context, from uint64) (more bool, err error)
 		if !ok {
 			return false, errUnasked
 		}
-		if n == 0 && len(r.page.Messages) > 0 && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
+		if n == 0 && r.counted && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
 			// Newer ones may have pushed out what comes before it, after the last
-			// answer. The next page will tell.
-			r.page.More = true
-			return false, nil
+			// answer. The next page will tell, unless this one is empty.
+			if len(r.page.Messages) > 0 {
+				r.page.More = true
+				return false, nil
+			}
+			r.broken = true
 		}
 		if r.take(e) {
 			return false, nil
@@ -215,8 +221,39 @@ func (r *reading) take(e storedEntry) (full bool) {
 	return r.add(e.msg)
 }
 
-// fromLeader reads what no other server had in time, one by one.
+// fromLeader reads what no other server had in time, one by one. The leader may
+// have let go of what comes right behind what the others had.
 func (r *reading) fromLeader(ctx context.Context, from uint64) error {
+	had, messages, kept := r.reached, len(r.page.Messages), r.kept
+	if err := r.oneByOne(ctx, from); err != nil {
+		return err
+	}
+	if had <= r.q.After {
+		had = r.q.After
+		if !r.anchored {
+			// How many there are, which would tell, was not counted to the end.
+			r.broken = r.broken || r.page.More
+			return nil
+		}
+	}
+	// What is there now was there all the time, and so was what comes behind it.
+	msg, err := r.s.leaderGet(ctx, streamHistory, getRequest{Seq: had, NextFor: r.subject})
+	if err != nil && !errors.Is(err, errNoMessage) {
+		return err
+	}
+	switch {
+	case err == nil && msg.Sequence == had:
+	case messages > 0:
+		// The page ends before the hole, which the next one begins with.
+		r.page.Messages, r.page.More, r.kept = r.page.Messages[:messages], true, kept
+	default:
+		r.broken = true
+	}
+	return nil
+}
+
+// oneByOne puts what the leader has into the page.
+func (r *reading) oneByOne(ctx context.Context, from uint64) error {
 	for from <= r.promised {
 		msg, err := r.s.leaderGet(ctx, streamHistory, getRequest{Seq: from, NextFor: r.subject})
 		if errors.Is(err, errNoMessage) {
@@ -245,9 +282,9 @@ func (r *reading) fromLeader(ctx context.Context, from uint64) error {
 func (r *reading) prove(ctx context.Context) error {
 	limit := uint64(r.limit.Messages) //nolint:gosec // Positive.
 	switch {
-	case r.anchored && r.kept <= limit:
+	case !r.broken && r.anchored && r.kept <= limit:
 		return nil
-	case r.anchored || r.kept >= limit:
+	case r.broken || r.anchored || r.kept >= limit:
 		r.page.Gap = history.ReasonTrimmed
 		return nil
 	}

@@ -138,6 +138,7 @@ func (t *feeds) sweep() {
 			f.ring.reset(f.position, "")
 		}
 		f.moved = false
+		f.keepLocked()
 		doubted := f.doubted
 		f.askLocked()
 		f.doubted = doubted
@@ -257,6 +258,7 @@ func (f *feed) standLocked(before string, at stand, s *stirs) {
 		}
 	}
 	f.serveLocked(s)
+	f.keepLocked()
 	f.readLocked()
 }
 
@@ -275,13 +277,14 @@ func (f *feed) emptyLocked(at stand) bool {
 // strangeLocked takes what came of another epoch, if that is now this one.
 func (f *feed) strangeLocked(s *stirs) {
 	strange := f.strange
-	f.strange = nil
+	f.strange, f.strangeBytes = nil, 0
 	for _, e := range strange {
 		switch {
 		case e.message.Position.Epoch == f.epoch:
 			f.takeLocked(e, s)
 		case f.asked: // the next answer may know it
 			f.strange = append(f.strange, e)
+			f.strangeBytes += len(e.message.Payload)
 		}
 	}
 }
@@ -339,6 +342,7 @@ func (f *feed) tend(now time.Time) {
 	if f.ring.wide && f.backlog == nil && now.Sub(f.wide) >= wideTime {
 		f.ring.narrow(f.hub.replayBytes())
 	}
+	f.keepLocked()
 	f.readLocked()
 	idle := f.refs == 0
 	if !f.ended && (idle || len(f.waiting) > 0 || len(f.lost) > 0 || f.failures > 0 || f.ring.wide) {

@@ -17,6 +17,12 @@ func (h *Hub) SetInboxDepth(depth int) {
 	}
 }
 
+// SetMostKept bounds what the feeds keep, before there are any.
+func (h *Hub) SetMostKept(bytes int64) { h.feeds.most = bytes }
+
+// KeptByFeeds returns what the feeds keep, in bytes.
+func (h *Hub) KeptByFeeds() int64 { return h.feeds.kept.Load() }
+
 // Ack acknowledges messages for a connection, as its client's request would.
 func (h *Hub) Ack(id string, messages ...message.ID) {
 	for _, c := range h.openConns() {

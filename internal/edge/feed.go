@@ -56,9 +56,12 @@ type feed struct {
 	// held waits for what is before it, by offset.
 	held      []*event
 	heldBytes int
+	// counted is what the feed counts in feeds.kept.
+	counted int64
 	// strange came while the epoch was not known, or are of another one: over, or
 	// new? The history is asked. In the order in which they came.
-	strange []*event
+	strange      []*event
+	strangeBytes int
 	// waiting are those who want to follow.
 	waiting []*joiner
 	// admitted counts the turns that were put into inboxes.
@@ -101,6 +104,7 @@ func (f *feed) take(m *message.Message) bool {
 	}
 	f.takeLocked(newEvent(m), &s)
 	f.serveLocked(&s)
+	f.keepLocked()
 	f.mu.Unlock()
 	f.hub.stir(f.target, s)
 	return true
@@ -110,9 +114,11 @@ func (f *feed) takeLocked(e *event, s *stirs) {
 	at := e.message.Position
 	switch {
 	case at.Epoch != f.epoch:
-		if len(f.strange) < heldMessages {
-			f.strange = append(f.strange, e) // what is after it will show that it is missing
-		}
+		size := len(e.message.Payload)
+		if len(f.strange) < heldMessages && f.strangeBytes+size <= heldBytes && f.hub.feeds.hasRoom() {
+			f.strange = append(f.strange, e)
+			f.strangeBytes += size
+		} // else what is after it will show that it is missing
 		f.askLocked()
 	case at.Offset <= f.position:
 		f.lateLocked(e, s)
@@ -290,7 +296,7 @@ func (f *feed) holdLocked(e *event) {
 	if held {
 		return
 	}
-	if len(f.held) >= heldMessages || f.heldBytes+len(e.message.Payload) > heldBytes {
+	if len(f.held) >= heldMessages || f.heldBytes+len(e.message.Payload) > heldBytes || !f.hub.feeds.hasRoom() {
 		f.goal = max(f.goal, offset)
 		return
 	}
@@ -336,6 +342,21 @@ func (f *feed) serveLocked(s *stirs) {
 		f.backlog = nil
 	}
 	f.readLocked()
+}
+
+// seatLocked lets w in if it can be told where it stands, and has it wait
+// otherwise. Those who wait already are not looked at: they may be many.
+func (f *feed) seatLocked(w *joiner, s *stirs) {
+	if at, replay, ok := f.answerLocked(w); ok {
+		f.admitLocked(w, turn{joiner: w, at: at, replay: replay}, s)
+		return
+	}
+	f.waiting = append(f.waiting, w)
+	f.attendLocked()
+	f.readLocked()
+	if f.aheadLocked(w) {
+		f.askLocked() // it has seen more than this node, or it is wrong
+	}
 }
 
 // answerLocked returns what w is told if it begins to follow now, and what it

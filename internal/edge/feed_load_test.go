@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,99 @@ func TestReconnectStorm(t *testing.T) {
 			t.Errorf("%d reads of %d channels, %d questions", reads, channels, lasts)
 		}
 		t.Logf("%d reads, %d questions for %d joins", reads, lasts, clients)
+	})
+}
+
+// TestJoinBehindMany: a join does not look at all that wait for the same target.
+func TestJoinBehindMany(t *testing.T) {
+	const many, more = 3000, 100
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, 200, nil)
+		room := channelTarget("acme", "room")
+		var slow atomic.Bool
+		reading := make(chan struct{})
+		k.history.before = func() error {
+			if slow.Load() {
+				<-reading
+			}
+			return nil
+		}
+		k.dialV1("other").say(joinFrom("room", ""))
+		synctest.Wait()
+		for range 9 {
+			k.store(room)
+		}
+		k.hub.Doubt(room)
+		awaitSweeps(k, 2) // the ring is empty
+		slow.Store(true)
+		var sockets []*recordSocket
+		for range many + more {
+			sockets = append(sockets, k.open(who{channels: []string{"**"}}, v1Field))
+		}
+		join := func(sockets []*recordSocket) uint64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for _, s := range sockets {
+				s.say(joinFrom("room", recoverFrom(1, 1)))
+			}
+			synctest.Wait()
+			runtime.ReadMemStats(&after)
+			return (after.Mallocs - before.Mallocs) / uint64(len(sockets))
+		}
+		first := join(sockets[:more])
+		join(sockets[more:many])
+		if last := join(sockets[many:]); last > 2*first+100 {
+			t.Errorf("one of the first joins allocates %d times, one of the last %d times", first, last)
+		}
+		close(reading)
+		for _, s := range sockets {
+			if got := heard(s); got != "joined@9 recovered=true 2+ 3+ 4+ 5+ 6+ 7+ 8+ 9+" {
+				t.Fatalf("got %q", got)
+			}
+		}
+	})
+}
+
+// TestFeedsAreBounded: all feeds together keep no more than a node may, and who
+// comes back still gets everything.
+func TestFeedsAreBounded(t *testing.T) {
+	const rooms, messages, most = 40, 60, 512 << 10
+	kept(t, 200, func(k *keptEnv) {
+		k.hub.SetMostKept(most)
+		s := k.dialV1("u")
+		target := func(i int) address.Target { return channelTarget("acme", fmt.Sprint("room", i)) }
+		for i := range rooms {
+			s.say(joinFrom(fmt.Sprint("room", i), ""))
+		}
+		heard(s)
+		text := strings.Repeat("x", 1000)
+		store := func(room int) *message.Message {
+			return k.history.store(target(room), 0, func(_ int, seq uint64) string {
+				return fmt.Sprintf(`{"type":"m","text":%q,"data":%d}`, text, seq)
+			})
+		}
+		kept := int64(0)
+		for n := range rooms * messages {
+			k.hub.Deliver(store(n % rooms))
+			kept = max(kept, k.hub.KeptByFeeds())
+			s.take()
+		}
+		if kept < most/2 || kept > most+4096 {
+			t.Errorf("the feeds kept %d bytes, want about %d", kept, most)
+		}
+		again := k.dialV1("w")
+		again.say(joinFrom("room7", recoverFrom(1, 0)))
+		if got := strings.Fields(heard(again)); len(got) != messages+2 || got[1] != "recovered=true" {
+			t.Errorf("got %q", got)
+		}
+		for i := range rooms {
+			s.say(request("leave_channel", fmt.Sprintf(`"channel":"room%d"`, i)))
+		}
+		again.say(request("leave_channel", `"channel":"room7"`))
+		synctest.Wait()
+		if left := k.hub.KeptByFeeds(); left != 0 {
+			t.Errorf("%d bytes are kept for nobody", left)
+		}
 	})
 }
 

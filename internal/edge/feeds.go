@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aegisx/pushd/internal/address"
@@ -24,6 +25,11 @@ type feeds struct {
 	asks    asks
 	wards   wards
 
+	// kept is about how many bytes all feeds keep of messages.
+	kept atomic.Int64
+	// most is mostKept, but in tests.
+	most int64
+
 	// mu guards the table. It comes before the mutex of each feed.
 	mu  sync.RWMutex
 	all map[address.Target]*feed
@@ -43,6 +49,7 @@ func newFeeds(h *Hub) *feeds {
 			f(ctx)
 		},
 		asks: asks{nudge: make(chan struct{}, 1)},
+		most: mostKept,
 		all:  make(map[address.Target]*feed),
 	}
 }
@@ -106,21 +113,15 @@ func (t *feeds) follow(target address.Target, w *joiner) {
 	f.refs++
 	f.idle = time.Time{}
 	w.deadline = time.Now().Add(joinPatience)
-	f.waiting = append(f.waiting, w)
 	switch {
 	case t.closed:
-		f.refuseLocked(func(o *joiner) bool { return o == w }, &s)
+		f.admitLocked(w, turn{joiner: w}, &s)
 	case f.epoch == "":
+		f.waiting = append(f.waiting, w)
 		f.askLocked()
 		f.attendLocked()
 	default:
-		f.serveLocked(&s)
-		if len(f.waiting) > 0 {
-			f.attendLocked()
-		}
-	}
-	if f.aheadLocked(w) && len(f.waiting) > 0 {
-		f.askLocked() // it has seen more than this node, or it is wrong
+		f.seatLocked(w, &s)
 	}
 	f.mu.Unlock()
 	t.mu.Unlock()
@@ -174,7 +175,8 @@ func (t *feeds) endLocked(f *feed, s *stirs) {
 	for _, e := range rest {
 		s.join(t.hub.put(e.message))
 	}
-	f.held, f.strange, f.backlog, f.ring = nil, nil, nil, ring{}
+	f.held, f.heldBytes, f.strange, f.strangeBytes, f.backlog, f.ring = nil, 0, nil, 0, nil, ring{}
+	f.keepLocked()
 }
 
 // list returns the feeds of now.

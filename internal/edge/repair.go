@@ -183,6 +183,7 @@ func (f *feed) readPage(ctx context.Context) {
 	}
 	if !f.ended {
 		f.serveLocked(&s)
+		f.keepLocked()
 		f.readLocked()
 	}
 	f.mu.Unlock()
@@ -261,8 +262,9 @@ func (f *feed) fillLocked(w want, page *history.Page) {
 	if n := len(page.Messages); page.More && n > 0 {
 		b.end = max(b.end, page.Messages[n-1].Position.Offset)
 	} else {
-		// All that was stored by then was read.
-		b.end = max(b.end, w.position)
+		// The server had got so far, at least. The ring had the rest when it was
+		// asked, and may have let go of it since.
+		b.end = max(b.end, w.known)
 	}
 	if b.end >= f.ring.floor {
 		f.ring.prepend(b.events, min(b.floor, f.ring.floor), b.reason, f.hub.replayBytes())

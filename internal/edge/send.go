@@ -94,8 +94,9 @@ func (c *conn) sentLocked(request command, a message.Accepted, at time.Time, err
 }
 
 // parseKey reads the key of a message: empty when there was none, else one that
-// nobody but this user can have, or this connection if it is anonymous: others of
-// the tenant may choose the same text.
+// nobody but this user of this tenant can have, or this connection if it is
+// anonymous: others may choose the same text, and in a public channel those of
+// other tenants too.
 func (c *conn) parseKey(text jsontext.Value) (string, error) {
 	if text == nil {
 		return "", nil
@@ -108,7 +109,7 @@ func (c *conn) parseKey(text jsontext.Value) (string, error) {
 	if owner == "" {
 		owner = "\x00" + c.id.String()
 	}
-	sum := sha256.Sum256([]byte(owner + "\x00" + string(key)))
+	sum := sha256.Sum256([]byte(c.principal.Tenant.String() + "\x00" + owner + "\x00" + string(key)))
 	return "client." + base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
