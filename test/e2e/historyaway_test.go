@@ -132,7 +132,7 @@ func checkHistoryIsBack(ctx context.Context, t *testing.T, n *harness.Node, f *f
 func TestNATSWithoutJetStream(t *testing.T) {
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
-	n := startKeeping(ctx, t, s, "solo")[0]
+	n := startKeeping(ctx, t, s, []string{"solo"})[0]
 	f, _, _ := startFollower(ctx, t, n, "ann")
 	guest := connect(ctx, t, n, "acme", "paul")
 	join(ctx, t, guest, hall)

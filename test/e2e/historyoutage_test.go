@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -84,11 +85,11 @@ func (s *source) awaitMore(ctx context.Context, t *testing.T, n int64) {
 }
 
 // startKeeping runs nodes around an external NATS that keep the room.
-func startKeeping(ctx context.Context, t *testing.T, s *natsServer, names ...string) []*harness.Node {
+func startKeeping(ctx context.Context, t *testing.T, s *natsServer, names []string, args ...string) []*harness.Node {
 	t.Helper()
 	var nodes []*harness.Node
 	for _, name := range names {
-		nodes = append(nodes, startNode(ctx, t, name, append(keepRoom(), "--nats-url", s.url())...))
+		nodes = append(nodes, startNode(ctx, t, name, slices.Concat(keepRoom(), []string{"--nats-url", s.url()}, args)...))
 	}
 	for _, n := range nodes {
 		awaitStats(ctx, t, control(t, n), wantNodes(names...))
@@ -102,7 +103,7 @@ func TestRestartOfNATSLosesNothing(t *testing.T) {
 	const rounds, some = 3, 50
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
-	nodes := startKeeping(ctx, t, s, "a", "b")
+	nodes := startKeeping(ctx, t, s, []string{"a", "b"})
 	ann, _, _ := startFollower(ctx, t, nodes[0], "ann")
 	bob, _, _ := startFollower(ctx, t, nodes[1], "bob")
 	paul := connect(ctx, t, nodes[0], "acme", "paul")
@@ -226,7 +227,7 @@ func checkLostHistory(t *testing.T, lose loss) {
 	t.Helper()
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
-	nodes := startKeeping(ctx, t, s, "a", "b")
+	nodes := startKeeping(ctx, t, s, []string{"a", "b"})
 	ann, _, _ := startFollower(ctx, t, nodes[0], "ann")
 	bob, _, _ := startFollower(ctx, t, nodes[1], "bob")
 	paul := connect(ctx, t, nodes[1], "acme", "paul")
