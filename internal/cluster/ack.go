@@ -119,7 +119,7 @@ func (p *put) refused(a *ack) {
 // accepted takes a good answer. What needs another look goes to the verifiers.
 func (p *put) accepted(a *ack) {
 	stored := p.to == &p.s.stored
-	if a.Duplicate || stored && !p.s.noteAck(p.epoch, a.Sequence) {
+	if a.Duplicate || stored && !p.s.noteAck(p.epoch, a.Sequence, p.floor) {
 		p.answered.Store(true)
 		select {
 		case p.s.verify <- doubtful{p, *a}:

@@ -42,6 +42,8 @@ type epoch struct {
 	// seen is the highest offset that this node has seen, acked the highest that
 	// an answer to it had.
 	seen, acked atomic.Uint64
+	// backwards says that the stream gave out an offset that it had given out.
+	backwards atomic.Bool
 }
 
 // record is what the streams keep of the epoch.
@@ -83,10 +85,15 @@ func (s *store) noteCopy(p message.Position) {
 	}
 }
 
-// noteAck notes the offset of a message that was sent in epoch e. It reports false
-// when that can't be in e: another has begun, or the stream went backwards.
-func (s *store) noteAck(e *epoch, offset uint64) bool {
-	if e != s.epoch.Load() || offset <= e.acked.Load() {
+// noteAck notes the offset of a message that was sent in epoch e, when floor had
+// been seen. It reports false when that can't be in e: another has begun, or the
+// stream went backwards. What was seen before a message was sent is before it, so
+// one is enough to know that, however far the stream has come since.
+func (s *store) noteAck(e *epoch, offset, floor uint64) bool {
+	if offset <= floor {
+		e.backwards.Store(true)
+	}
+	if e != s.epoch.Load() || offset <= e.acked.Load() || e.backwards.Load() {
 		return false
 	}
 	raise(&e.acked, offset)
@@ -202,16 +209,16 @@ func (s *store) checkOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := rec.Offset
+	known, backwards := rec.Offset, false
 	if e := s.epoch.Load(); e != nil && e.id == rec.Epoch {
-		known = max(known, e.seen.Load())
+		known, backwards = max(known, e.seen.Load()), e.backwards.Load()
 	}
 	info, err := s.inspect(ctx, stored, rec.Created, known)
 	if err != nil {
 		return err
 	}
 	next := record{Epoch: rec.Epoch, Created: info.Created.UnixNano(), Offset: info.State.LastSeq}
-	if rec.Epoch == "" || rec.Created != next.Created || next.Offset < known {
+	if rec.Epoch == "" || rec.Created != next.Created || next.Offset < known || backwards {
 		next.Epoch = rand.Text()
 		s.log.Warn("a new epoch of the history begins", "offset", next.Offset, "known_offset", known)
 	}

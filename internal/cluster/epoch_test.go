@@ -2,7 +2,11 @@ package cluster_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -11,6 +15,7 @@ import (
 
 	clusterv1 "github.com/aegisx/pushd/gen/pushd/cluster/v1"
 	"github.com/aegisx/pushd/internal/address"
+	"github.com/aegisx/pushd/internal/message"
 )
 
 func TestRestartKeepsEpochAndMessages(t *testing.T) {
@@ -137,6 +142,82 @@ func TestStreamThatWentBackwards(t *testing.T) {
 				t.Errorf("stored in %q, the epoch is %q", a.Position.Epoch, now)
 			}
 		})
+	}
+}
+
+// TestRestoredBackup: the store of NATS is put back to what it was some time ago,
+// with the record of the epoch. What was stored since is gone, and its offsets are
+// given out again: in another epoch, also to who publishes at once.
+func TestRestoredBackup(t *testing.T) {
+	t.Run("and nobody publishes", func(t *testing.T) { checkRestoredBackup(t, 20, false) })
+	t.Run("and what is lost is made good at once", func(t *testing.T) { checkRestoredBackup(t, 1, true) })
+}
+
+func checkRestoredBackup(t *testing.T, lost int, busy bool) {
+	t.Helper()
+	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	srv := startJetStream(t, server.Options{StoreDir: dir})
+	port := portOf(t, srv)
+	nodes := startStoring(t, srv, 2)
+	target := channelOf(t, "acme", "log:1")
+	nodes[1].acquire(t, target)
+	kept := nodes[0].accept(t, msg(target, "kept")).Position
+
+	stopNATS(srv)
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	srv = startJetStream(t, server.Options{StoreDir: dir, Port: port})
+	given := map[message.Position]bool{kept: true}
+	for i := range lost {
+		eventually(t, "stored again", func() bool {
+			a, err := nodes[0].Publish(t.Context(), keyed(target, "lost", fmt.Sprint("lost", i)))
+			given[a.Position] = err == nil
+			return err == nil
+		})
+	}
+	if last, _ := nodes[0].last(t, target); last != kept.Epoch {
+		t.Fatalf("a restart began the epoch %q, it was %q", last, kept.Epoch)
+	}
+
+	stopNATS(srv)
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(backup))); err != nil {
+		t.Fatal(err)
+	}
+	doubted := nodes[1].sink.doubted(address.Target{})
+	startJetStream(t, server.Options{StoreDir: dir, Port: port})
+	for n := 0; busy; {
+		a, err := nodes[0].Publish(t.Context(), msg(target, "busy"))
+		if err != nil {
+			continue
+		}
+		n++
+		if given[a.Position] {
+			t.Fatalf("the position %+v was given out twice", a.Position)
+		}
+		given[a.Position] = true
+		busy = a.Position.Epoch == kept.Epoch
+		if n > 1000*lost {
+			t.Fatal("the epoch does not change")
+		}
+	}
+	for _, n := range nodes {
+		eventually(t, "new epoch", func() bool {
+			epoch, _, err := n.Last(t.Context(), []address.Target{target})
+			return err == nil && epoch != kept.Epoch
+		})
+	}
+	eventually(t, "the other node is told", func() bool { return nodes[1].sink.doubted(address.Target{}) > doubted })
+	a, _ := nodes[0].last(t, target)
+	if b, _ := nodes[1].last(t, target); a != b {
+		t.Errorf("two epochs: %q and %q", a, b)
+	}
+	if next := nodes[0].accept(t, msg(target, "next")).Position; next.Epoch != a || given[next] {
+		t.Errorf("stored at %+v, in %q", next, a)
+	}
+	got := payloadsOf(nodes[1].read(t, target, 0, 100))
+	if got[0] != "kept" || got[len(got)-1] != "next" || slices.Contains(got, "lost") {
+		t.Errorf("read %q", got)
 	}
 }
 

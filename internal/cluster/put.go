@@ -48,6 +48,7 @@ type put struct {
 	// Owned by runPuts.
 	id    uint64
 	epoch *epoch // when it was sent
+	floor uint64 // what had been seen of that epoch before it was sent first
 }
 
 // target is a stream that takes messages.

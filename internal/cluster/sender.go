@@ -63,7 +63,9 @@ func (w *sender) first(p *put) {
 }
 
 func (w *sender) send(p *put) {
-	p.epoch = w.s.epoch.Load()
+	if e := w.s.epoch.Load(); e != p.epoch {
+		p.epoch, p.floor = e, e.seen.Load()
+	}
 	p.again.Store(0)
 	id, err := w.s.asker.send(&nats.Msg{Subject: p.subject, Header: p.header, Data: p.data}, p)
 	p.id = id

@@ -56,9 +56,10 @@ func (h *historyNode) start(ctx context.Context, dir string) error {
 	return nil
 }
 
-// Three processes store a history together; one is killed and comes back.
-func TestHistoryNodes(t *testing.T) {
-	ctx := bounded(t)
+// startHistoryNodes runs the three nodes of a mesh that store its history, with
+// args.
+func startHistoryNodes(ctx context.Context, t *testing.T, args ...string) []*historyNode {
+	t.Helper()
 	addrs := freePorts(ctx, t, 3)
 	var peers []string
 	for _, a := range addrs {
@@ -66,7 +67,9 @@ func TestHistoryNodes(t *testing.T) {
 	}
 	var nodes []*historyNode
 	for i, name := range []string{"a", "b", "c"} {
-		nodes = append(nodes, newHistoryNode(t, name, addrs[i], peers))
+		n := newHistoryNode(t, name, addrs[i], peers)
+		n.args = append(n.args, args...)
+		nodes = append(nodes, n)
 	}
 	t.Cleanup(func() {
 		for _, n := range nodes {
@@ -78,7 +81,13 @@ func TestHistoryNodes(t *testing.T) {
 			}
 		}
 	})
-	// None is ready before the others are there.
+	startTogether(ctx, t, nodes)
+	return nodes
+}
+
+// startTogether starts nodes that wait for one another.
+func startTogether(ctx context.Context, t *testing.T, nodes []*historyNode) {
+	t.Helper()
 	started := make(chan error, len(nodes))
 	for _, n := range nodes {
 		dir := nodeDir(t)
@@ -91,6 +100,12 @@ func TestHistoryNodes(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Three processes store a history together; one is killed and comes back.
+func TestHistoryNodes(t *testing.T) {
+	ctx := bounded(t)
+	nodes := startHistoryNodes(ctx, t)
 	for _, n := range nodes {
 		awaitStats(ctx, t, control(t, n.Node), sameRules("a", "b", "c"))
 	}
@@ -109,7 +124,7 @@ func TestHistoryNodes(t *testing.T) {
 	awaitStats(ctx, t, control(t, nodes[1].Node), sameRules("a", "b", "c"))
 
 	// The store knows its owner.
-	stranger := newHistoryNode(t, "d", "127.0.0.1:0", peers)
+	stranger := newHistoryNode(t, "d", "127.0.0.1:0", []string{"nats://" + nodes[0].Cluster})
 	stranger.args = slices.Concat(stranger.args, []string{"--data-dir", nodes[2].args[len(nodes[2].args)-1]})
 	if err := stranger.start(ctx, nodeDir(t)); err == nil || !strings.Contains(err.Error(), "another process uses it") {
 		t.Errorf("a node on the directory of another: %v", err)

@@ -23,7 +23,9 @@ const natsStart = 10 * time.Second
 type natsServer struct {
 	port int
 	dir  string // of what it stores
-	srv  *server.Server
+	// storeless makes the next start one without JetStream.
+	storeless bool
+	srv       *server.Server
 }
 
 // startNATS runs a NATS server on loopback until the test ends.
@@ -41,7 +43,7 @@ func (s *natsServer) start(ctx context.Context, t *testing.T) {
 	err := harness.Eventually(ctx, func(context.Context) error {
 		srv, err := server.NewServer(&server.Options{
 			Host: "127.0.0.1", Port: s.port, NoLog: true, NoSigs: true, MaxPayload: 8 << 20,
-			JetStream: true, StoreDir: s.dir, JetStreamMaxStore: 4 << 30,
+			JetStream: !s.storeless, StoreDir: s.dir, JetStreamMaxStore: 4 << 30,
 		})
 		if err != nil {
 			return harness.Permanent(err)
