@@ -47,32 +47,15 @@ type Target struct {
 	TokenLife time.Duration
 	// PID is its process, when it runs on this machine; 0 otherwise.
 	PID int
-	// Store says which messages the server is to store.
-	Store Store
+	// Store says which messages the server is to store. The zero value leaves it
+	// to the server's rules.
+	Store pushdv1.Store
 	// Stream sends messages as commands of one Publish stream instead of by a
 	// call each.
 	Stream bool
 	// Reads returns how often the server has asked for what is stored. Recover
 	// alone needs it.
 	Reads func(context.Context) (int64, error)
-}
-
-// Store says whether the server is to store a message.
-type Store int
-
-const (
-	// StoreByRule leaves it to the rules of the server.
-	StoreByRule Store = iota
-	// StoreNever forbids it.
-	StoreNever
-)
-
-// wire returns what a request says.
-func (s Store) wire() pushdv1.Store {
-	if s == StoreNever {
-		return pushdv1.Store_STORE_NEVER
-	}
-	return pushdv1.Store_STORE_UNSPECIFIED
 }
 
 // Pushd is a pushd as a Server. Client n is a user of its own, and all clients
@@ -204,7 +187,7 @@ func (p *Pushd) Broadcast(ctx context.Context, m Message) error {
 func (p *Pushd) sendChannel(ctx context.Context, channel string, m Message) (*pushdv1.SendChannelResponse, error) {
 	r := &pushdv1.SendChannelRequest{
 		Channel: channel, EventType: eventType, Payload: &pushdv1.SendChannelRequest_Json{Json: m.JSON()},
-		Store: p.target.Store.wire(),
+		Store: p.target.Store,
 	}
 	if p.commands != nil {
 		a, err := p.commands.do(ctx, &pushdv1.PublishRequest{Command: &pushdv1.PublishRequest_SendChannel{SendChannel: r}})
@@ -221,7 +204,7 @@ func (p *Pushd) sendChannel(ctx context.Context, channel string, m Message) (*pu
 func (p *Pushd) Unicast(ctx context.Context, i int, m Message) error {
 	r := &pushdv1.NotifyUserRequest{
 		TenantId: p.target.Tenant, UserId: user(i), Payload: &pushdv1.NotifyUserRequest_Json{Json: m.JSON()},
-		Store: p.target.Store.wire(),
+		Store: p.target.Store,
 	}
 	if p.commands != nil {
 		_, err := p.commands.do(ctx, &pushdv1.PublishRequest{Command: &pushdv1.PublishRequest_NotifyUser{NotifyUser: r}})

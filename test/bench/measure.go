@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/internal/bench"
 	"github.com/aegisx/pushd/test/harness"
 )
@@ -99,14 +100,14 @@ func (o *outcome) measurePushd(ctx context.Context, st *stand, d *display) (err 
 	}
 	defer func() { err = errors.Join(err, calls.Close()) }()
 	t := bench.Target{
-		WebSocket: node.WebSocket(), Secret: []byte(secret), PID: node.PID, Store: bench.StoreNever, Stream: o.row.sending.stream,
+		WebSocket: node.WebSocket(), Secret: []byte(secret), PID: node.PID, Store: pushdv1.Store_STORE_NEVER, Stream: o.row.sending.stream,
 		Reads: func(ctx context.Context) (int64, error) {
 			n, err := node.Metric(ctx, "pushd_cluster_history_reads_total", "")
 			return int64(n), err
 		},
 	}
 	if o.row.sending.stored {
-		t.Store = bench.StoreByRule
+		t.Store = pushdv1.Store_STORE_UNSPECIFIED
 	}
 	s, err := bench.NewPushd(ctx, t, calls)
 	if err != nil {
