@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/internal/bench"
 )
 
@@ -38,6 +39,11 @@ due, so that a server that stalls is charged for everything that had to wait.
 It is a failure, with exit code 1, when a call fails or the server closes a
 connection. With fanout and unicast every message is numbered, and it is a
 failure too when one does not arrive, or arrives twice; notify does not look.
+
+Messages are sent by a call each or, with --stream, as commands of one Publish
+stream, of which a server takes 256 at once. Where the server's rules say so they
+are stored before they count as sent, as notifications are by default; --store
+never forbids it.
 
 Clients are users bench-0, bench-1 and so on of --tenant, and members of its
 channel "bench"; nobody else gets a message. Run one bench per tenant at a time.
@@ -68,7 +74,8 @@ What does not apply is left out, or 0.`,
 		Example: `  pushd bench connect --secret-file secret.txt --clients 1000
   pushd bench fanout --secret-file secret.txt --clients 1000 --rate 20
   pushd bench unicast --secret-file secret.txt --output json
-  pushd bench notify --rate 500 --duration 30s`,
+  pushd bench notify --rate 500 --duration 30s
+  pushd bench notify --stream --in-flight 256 --store never`,
 	}
 	requireSubcommand(cmd)
 	cmd.AddCommand(newBenchConnectCommand(), newBenchFanoutCommand(), newBenchUnicastCommand(), newBenchNotifyCommand())
@@ -82,8 +89,11 @@ type benchRun struct {
 	plan string
 	// clients is how many it connects.
 	clients int
-	// calls says that it calls the Control API.
-	calls bool
+	// calls says that it calls the Control API, stream that it does so by one
+	// stream.
+	calls, stream bool
+	// store says which messages are to be stored.
+	store pushdv1.Store
 	// lasts is how long its clients stay, at most, beside the time to connect.
 	lasts time.Duration
 	// validate reports options that are out of bounds.
@@ -175,6 +185,8 @@ type trafficFlags struct {
 	payload          int
 	rate             float64
 	warmup, duration time.Duration
+	stream           bool
+	store            storeChoice
 }
 
 // addTo declares the flags, with the defaults that differ.
@@ -186,6 +198,9 @@ func (f *trafficFlags) addTo(fs *pflag.FlagSet, clients, inFlight int) {
 	fs.IntVar(&f.payload, "payload", 128, "size of a message, in bytes of JSON")
 	fs.DurationVar(&f.duration, "duration", 5*time.Second, "how long messages flow while they are measured")
 	fs.DurationVar(&f.warmup, "warmup", 500*time.Millisecond, "how long they flow before that")
+	fs.BoolVar(&f.stream, "stream", false, "send them as commands of one Publish stream, not by a call each")
+	f.store = storeRule
+	fs.Var(&f.store, "store", "whether messages go into the history: as its rules say, always, or never")
 	f.target.addClientFlags(fs)
 	f.target.addCallFlags(fs)
 	f.target.addCommonFlags(fs)
@@ -206,12 +221,20 @@ func (f *trafficFlags) scenario(name, what string) benchRun {
 	if f.rate > 0 {
 		load = fmt.Sprintf("%g due in a second", f.rate)
 	}
-	plan := fmt.Sprintf("%s, %d bytes each, %s, for %s", what, f.payload, load, shortDuration(f.duration))
+	what = fmt.Sprintf("%s, %d bytes each", what, f.payload)
+	if f.stream {
+		what += ", by one stream"
+	}
+	if f.store != storeRule {
+		what += ", " + string(f.store) + " stored"
+	}
+	plan := fmt.Sprintf("%s, %s, for %s", what, load, shortDuration(f.duration))
 	if f.warmup > 0 {
 		plan += " after " + shortDuration(f.warmup) + " of warm-up"
 	}
 	return benchRun{
-		name: name, plan: plan, clients: f.clients, calls: true, lasts: f.warmup + f.duration,
+		name: name, plan: plan, clients: f.clients, calls: true, stream: f.stream, store: f.store.value(),
+		lasts:    f.warmup + f.duration,
 		validate: func() error { return f.options().Validate() },
 	}
 }

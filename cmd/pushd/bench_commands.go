@@ -82,8 +82,7 @@ func newBenchUnicastCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unicast",
 		Short: "Measure messages to one client each",
-		Long: `Measure messages to one client at random (NotifyUser, a call each): messages a
-second and, with --rate, the time from when a message was due until the client
+		Long: `Measure messages to one client at random (NotifyUser): messages a second and, with --rate, the time from when a message was due until the client
 had it. "pushd bench --help" has what all benches share, and the fields of
 --output json.`,
 		Example: `  pushd bench unicast --secret-file secret.txt --rate 2000
@@ -104,13 +103,14 @@ func newBenchNotifyCommand() *cobra.Command {
 		Use:   "notify",
 		Short: "Measure calls of the Control API",
 		Long: `Measure calls of NotifyUser, each for one user at random, until the call
-returns. Nobody looks whether a message arrives, so users need not be connected:
+returns; with --stream, commands until the answer comes. Nobody looks whether a message arrives, so users need not be connected:
 without --clients this is the Control API and NATS alone, and no secret is needed.
 With --clients so many of the users are connected, and their deliveries are part
 of the load. "pushd bench --help" has what all benches share, and the fields of
 --output json.`,
 		Example: `  pushd bench notify
   pushd bench notify --rate 2000 --duration 30s
+  pushd bench notify --stream --in-flight 256
   pushd bench notify --users 1000 --clients 100 --secret-file secret.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

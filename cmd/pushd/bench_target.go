@@ -187,7 +187,7 @@ func dialFirst(ips []netip.Addr, port string) func(context.Context) (net.Conn, e
 func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd) error) error {
 	b := bench.Target{
 		Secret: []byte(t.key.reveal()), Tenant: t.tenant, Audience: t.audience, Issuer: t.issuer,
-		TokenLife: r.lasts + connectAllowance, PID: t.pid,
+		TokenLife: r.lasts + connectAllowance, PID: t.pid, Store: r.store, Stream: r.stream,
 	}
 	if r.clients > 0 {
 		b.WebSocket, b.Addresses = t.url, t.addresses
@@ -197,6 +197,7 @@ func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd
 		if err != nil {
 			return err
 		}
+		defer s.Close()
 		if r.clients > 0 {
 			// What is wrong with the tokens is wrong with the first.
 			if _, err := s.Client(0); err != nil {

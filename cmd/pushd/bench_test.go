@@ -56,6 +56,8 @@ func TestBenchRefuses(t *testing.T) {
 		"server of other form":   {[]string{"notify", "--server", "dns:///192.0.2.1:9090"}, "--allow-remote"},
 		"timeout":                {[]string{"notify", "--timeout", "1s"}, "unknown flag"},
 		"server of connect":      {[]string{"connect", "--server", "127.0.0.1:9090"}, "unknown flag"},
+		"store what":             {[]string{"notify", "--store", "maybe"}, "must be rule, always or never"},
+		"stream of connect":      {[]string{"connect", "--stream"}, "unknown flag"},
 		"no key file":            {[]string{"notify", "--key-file", "/does/not/exist"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,6 +166,15 @@ func TestBench(t *testing.T) {
 			"notify, closed loop", "notify", []string{"--users", "9", "--clients", "3", "--secret", testSecret, "--url", url},
 			url + " and " + calls + ": calls for one of 9 users, 3 of them connected", []string{"calls  "}, notify,
 		},
+		{
+			"notify, stream", "notify", []string{"--stream", "--store", "never"}, "128 bytes each, by one stream, never stored, 64 under way",
+			[]string{"calls  "}, notify,
+		},
+		{
+			"unicast, stream", "unicast", []string{"--stream", "--rate", "100"}, "128 bytes each, by one stream, 100 due",
+			[]string{"deliveries  10, "}, with(traffic, "rate"),
+		},
+		{"fanout, stored", "fanout", []string{"--stream", "--store", "always"}, "by one stream, always stored", []string{"messages  "}, traffic},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := benchArgs(at, c.scenario, c.args...)
@@ -274,6 +285,9 @@ func TestBenchSendsTheKey(t *testing.T) {
 	if r := runCommand(t, "", nil, append(args, "--key-file", write(t, "the-key\n"))...); r.code != exitOK {
 		t.Errorf("got %+v", r)
 	}
+	if r := runCommand(t, "", nil, append(args, "--stream")...); r.code != exitFailure || !strings.Contains(r.err, "(Unauthenticated)") {
+		t.Errorf("a stream without a key: %+v", r)
+	}
 	r := runCommand(t, "", nil, args...)
 	if r.code != exitFailure || !strings.Contains(r.err, "(Unauthenticated)\n  A bearer key is given by --key-file.") {
 		t.Errorf("without a key: %+v", r)
@@ -331,7 +345,7 @@ func TestBenchInterrupted(t *testing.T) {
 		"connect": {"--hold", "1h"},
 		"fanout":  api,
 		"unicast": api,
-		"notify":  append(api, "--users", "5", "--clients", "5", "--secret", testSecret, "--url", "ws://"+at.HTTP+"/ws"),
+		"notify":  append(api, "--stream", "--users", "5", "--clients", "5", "--secret", testSecret, "--url", "ws://"+at.HTTP+"/ws"),
 	} {
 		t.Run(scenario, func(t *testing.T) {
 			awaitMembers(t, at, 0, 0)

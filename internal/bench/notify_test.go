@@ -50,7 +50,10 @@ func TestNotify(t *testing.T) {
 			if c.rate > 0 && r.Calls != 20 {
 				t.Errorf("%d calls, want 20", r.Calls)
 			}
-			if n := len(s.conns); n != c.clients {
+			s.mu.Lock()
+			n := len(s.conns)
+			s.mu.Unlock()
+			if n != c.clients {
 				t.Errorf("%d connections, want %d", n, c.clients)
 			}
 		})

@@ -24,7 +24,9 @@ type pool struct {
 
 	// connects counts the time from asking for a connection to its being ready.
 	connects histogram
-	open     atomic.Int64
+	// recoveries counts the time from asking for what was missed to having it.
+	recoveries histogram
+	open       atomic.Int64
 	// allReady is closed when every connection is ready, at readyAfter.
 	allReady   chan struct{}
 	readyAfter time.Duration

@@ -47,15 +47,26 @@ type Target struct {
 	TokenLife time.Duration
 	// PID is its process, when it runs on this machine; 0 otherwise.
 	PID int
+	// Store says which messages the server is to store. The zero value leaves it
+	// to the server's rules.
+	Store pushdv1.Store
+	// Stream sends messages as commands of one Publish stream instead of by a
+	// call each.
+	Stream bool
+	// Reads returns how often the server has asked for what is stored. Recover
+	// alone needs it.
+	Reads func(context.Context) (int64, error)
 }
 
 // Pushd is a pushd as a Server. Client n is a user of its own, and all clients
 // are members of one channel. Safe for concurrent use.
 type Pushd struct {
-	api     pushdv1.ControlServiceClient
-	target  Target
-	addr    netip.AddrPort
-	channel string
+	api pushdv1.ControlServiceClient
+	// commands is nil without a stream.
+	commands *commands
+	target   Target
+	addr     netip.AddrPort
+	channel  string
 	// request is the upgrade up to the token.
 	request string
 	join    []byte
@@ -63,7 +74,7 @@ type Pushd struct {
 }
 
 // NewPushd resolves the target, unless that is done. calls reach its Control API and stay the
-// caller's.
+// caller's. The caller closes what it returns.
 func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*Pushd, error) {
 	if t.Tenant == "" {
 		t.Tenant = "bench"
@@ -72,26 +83,55 @@ func NewPushd(ctx context.Context, t Target, calls grpc.ClientConnInterface) (*P
 		t.TokenLife = tokenLife
 	}
 	p := &Pushd{api: pushdv1.NewControlServiceClient(calls), target: t, channel: "tenant:" + t.Tenant + ":bench"}
-	if t.WebSocket == "" {
-		return p, nil
+	if t.WebSocket != "" {
+		if err := p.locate(ctx); err != nil {
+			return nil, err
+		}
 	}
-	u, err := url.Parse(t.WebSocket)
+	if t.Stream {
+		var err error
+		if p.commands, err = openCommands(ctx, p.api); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Close ends the stream of commands, if there is one.
+func (p *Pushd) Close() {
+	if p.commands != nil {
+		p.commands.close()
+	}
+}
+
+// locate prepares what clients send.
+func (p *Pushd) locate(ctx context.Context) error {
+	u, err := url.Parse(p.target.WebSocket)
 	if err != nil {
-		return nil, fmt.Errorf("WebSocket URL: %w", err)
+		return fmt.Errorf("WebSocket URL: %w", err)
 	}
 	if u.Scheme != "ws" {
-		return nil, fmt.Errorf("WebSocket URL %q must begin with ws://", t.WebSocket)
+		return fmt.Errorf("WebSocket URL %q must begin with ws://", p.target.WebSocket)
 	}
-	if p.addr, err = resolve(ctx, u, t.Addresses); err != nil {
-		return nil, err
+	if p.addr, err = resolve(ctx, u, p.target.Addresses); err != nil {
+		return err
 	}
 	p.request = "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host +
 		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + upgradeKey +
 		"\r\nAuthorization: Bearer "
-	p.join = clientFrame(ws.NewTextFrame([]byte(
-		`{"type":"join_channel","data":{"channel":` + strconv.Quote(p.channel) + `}}`)))
+	p.join = joining(p.channel, Position{})
 	p.ready = []byte(`"type":"channel_joined"`)
-	return p, nil
+	return nil
+}
+
+// joining returns the request to join a channel; unless from is zero, with all
+// that came after it.
+func joining(channel string, from Position) []byte {
+	text := `{"type":"join_channel","data":{"channel":` + strconv.Quote(channel)
+	if from != (Position{}) {
+		text += `,"recover":{"epoch":` + strconv.Quote(from.Epoch) + `,"offset":` + strconv.Quote(from.Offset) + `}`
+	}
+	return clientFrame(ws.NewTextFrame([]byte(text + `}}`)))
 }
 
 // resolve returns the first address of a URL, whose host has these addresses;
@@ -114,7 +154,11 @@ func resolve(ctx context.Context, u *url.URL, ips []netip.Addr) (netip.AddrPort,
 }
 
 // Client implements Server.
-func (p *Pushd) Client(i int) (Client, error) {
+func (p *Pushd) Client(i int) (Client, error) { return p.client(i, "", p.join, p.ready) }
+
+// client returns the i-th client with more header fields, and with its request
+// to join.
+func (p *Pushd) client(i int, header string, join, ready []byte) (Client, error) {
 	token, err := auth.Sign(p.target.Secret, auth.Claims{
 		Tenant: p.target.Tenant, User: user(i), ExpiresAt: time.Now().Add(p.target.TokenLife),
 		Audience: p.target.Audience, Issuer: p.target.Issuer,
@@ -124,9 +168,9 @@ func (p *Pushd) Client(i int) (Client, error) {
 	}
 	c := Client{
 		Addr:    p.addr,
-		Request: []byte(strings.Join([]string{p.request, token, "\r\n\r\n"}, "")),
-		Join:    p.join,
-		Ready:   p.ready,
+		Request: []byte(strings.Join([]string{p.request, token, "\r\n", header, "\r\n"}, "")),
+		Join:    join,
+		Ready:   ready,
 	}
 	if ip := p.addr.Addr(); ip.Is4() && ip.IsLoopback() && i >= clientsPerSource {
 		c.Source = netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i/clientsPerSource)}) //nolint:gosec // Far fewer clients than that.
@@ -136,21 +180,37 @@ func (p *Pushd) Client(i int) (Client, error) {
 
 // Broadcast implements Server by SendChannel.
 func (p *Pushd) Broadcast(ctx context.Context, m Message) error {
-	_, err := p.api.SendChannel(ctx, &pushdv1.SendChannelRequest{
-		Channel: p.channel, EventType: eventType, Payload: &pushdv1.SendChannelRequest_Json{Json: m.JSON()},
-	})
-	if err != nil {
-		return fmt.Errorf("SendChannel: %w", err)
+	_, err := p.sendChannel(ctx, p.channel, m)
+	return err
+}
+
+func (p *Pushd) sendChannel(ctx context.Context, channel string, m Message) (*pushdv1.SendChannelResponse, error) {
+	r := &pushdv1.SendChannelRequest{
+		Channel: channel, EventType: eventType, Payload: &pushdv1.SendChannelRequest_Json{Json: m.JSON()},
+		Store: p.target.Store,
 	}
-	return nil
+	if p.commands != nil {
+		a, err := p.commands.do(ctx, &pushdv1.PublishRequest{Command: &pushdv1.PublishRequest_SendChannel{SendChannel: r}})
+		return a.GetSendChannel(), err
+	}
+	a, err := p.api.SendChannel(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("SendChannel: %w", err)
+	}
+	return a, nil
 }
 
 // Unicast implements Server by NotifyUser.
 func (p *Pushd) Unicast(ctx context.Context, i int, m Message) error {
-	_, err := p.api.NotifyUser(ctx, &pushdv1.NotifyUserRequest{
+	r := &pushdv1.NotifyUserRequest{
 		TenantId: p.target.Tenant, UserId: user(i), Payload: &pushdv1.NotifyUserRequest_Json{Json: m.JSON()},
-	})
-	if err != nil {
+		Store: p.target.Store,
+	}
+	if p.commands != nil {
+		_, err := p.commands.do(ctx, &pushdv1.PublishRequest{Command: &pushdv1.PublishRequest_NotifyUser{NotifyUser: r}})
+		return err
+	}
+	if _, err := p.api.NotifyUser(ctx, r); err != nil {
 		return fmt.Errorf("NotifyUser: %w", err)
 	}
 	return nil

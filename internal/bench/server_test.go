@@ -28,11 +28,20 @@ type fakeServer struct {
 
 func startFakeServer(t *testing.T) *fakeServer {
 	t.Helper()
+	return startFakeServerFor(t, nil)
+}
+
+// startFakeServerFor is startFakeServer with another greeting.
+func startFakeServerFor(t *testing.T, greet func(f *fakeServer, conn net.Conn)) *fakeServer {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fakeServer{t: t, ln: ln}
+	if greet == nil {
+		greet = (*fakeServer).greet
+	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -40,7 +49,10 @@ func startFakeServer(t *testing.T) *fakeServer {
 			if err != nil {
 				return
 			}
-			running.Go(func() { f.greet(conn) })
+			f.mu.Lock()
+			f.conns = append(f.conns, conn)
+			f.mu.Unlock()
+			running.Go(func() { greet(f, conn) })
 		}
 	})
 	t.Cleanup(func() {
@@ -54,9 +66,6 @@ func startFakeServer(t *testing.T) *fakeServer {
 }
 
 func (f *fakeServer) greet(conn net.Conn) {
-	f.mu.Lock()
-	f.conns = append(f.conns, conn)
-	f.mu.Unlock()
 	if _, err := ws.Upgrade(conn); err != nil {
 		return // a client that was closed
 	}

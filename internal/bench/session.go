@@ -34,6 +34,9 @@ type Client struct {
 	Join []byte
 	// Ready is what the message holds that says the client is set up.
 	Ready []byte
+	// Missed is how many messages have to come after that, before the client is
+	// set up: those numbered from 1 to Missed, in order.
+	Missed int
 }
 
 // state is how far a session is.
@@ -42,6 +45,7 @@ type state int
 const (
 	stateUpgrading state = iota
 	stateJoining
+	stateRecovering
 	stateReady
 )
 
@@ -51,7 +55,11 @@ type session struct {
 	client Client
 	// began is when the connection was asked for.
 	began time.Duration
+	// asked is when Join was sent.
+	asked time.Duration
 	state state
+	// missed counts what has come of Missed.
+	missed int
 	// answer is what has come of the HTTP answer.
 	answer []byte
 	scan   scanner
@@ -69,7 +77,7 @@ func newSession(c Client) *session {
 // error ends the connection.
 func (s *session) receive(p []byte, at time.Duration, to *pool) (reply []byte, err error) {
 	if s.state == stateUpgrading {
-		if p, reply, err = s.upgrade(p); err != nil {
+		if p, reply, err = s.upgrade(p, at); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +104,7 @@ func (s *session) receive(p []byte, at time.Duration, to *pool) (reply []byte, e
 
 // upgrade takes the HTTP answer. What follows it is returned, and what is to
 // be sent next.
-func (s *session) upgrade(p []byte) (rest, reply []byte, err error) {
+func (s *session) upgrade(p []byte, at time.Duration) (rest, reply []byte, err error) {
 	s.answer = append(s.answer, p...)
 	head, rest, ok := bytes.Cut(s.answer, []byte("\r\n\r\n"))
 	switch {
@@ -110,7 +118,7 @@ func (s *session) upgrade(p []byte) (rest, reply []byte, err error) {
 	case !bytes.Contains(head, []byte(upgradeAccept)):
 		return nil, nil, errors.New("the server's answer has no right Sec-WebSocket-Accept")
 	}
-	s.state, s.answer, s.client.Request = stateJoining, nil, nil
+	s.state, s.asked, s.answer, s.client.Request = stateJoining, at, nil, nil
 	return rest, s.client.Join, nil
 }
 
@@ -121,11 +129,37 @@ func (s *session) message(text []byte, at time.Duration, to *pool) error {
 		if seq, due, ok := readStamp(text); ok {
 			to.message(seq, due, at)
 		}
+	case s.state == stateRecovering:
+		return s.recover(text, at, to)
 	case bytes.Contains(text, s.client.Ready):
+		if s.client.Missed > 0 {
+			s.state = stateRecovering
+			return nil
+		}
 		s.state = stateReady
 		to.ready(s, at)
+	case bytes.Contains(text, []byte(`"recovered":false`)):
+		return fmt.Errorf("the server can't recover: %s", text)
 	case bytes.Contains(text, []byte(`"type":"error"`)):
 		return fmt.Errorf("the server refused to set up a client: %s", text)
+	}
+	return nil
+}
+
+// recover takes a message while some are missing.
+func (s *session) recover(text []byte, at time.Duration, to *pool) error {
+	seq, _, ok := readStamp(text)
+	if !ok {
+		return fmt.Errorf("the server sent this among what was missed: %s", text)
+	}
+	s.missed++
+	if seq != uint64(s.missed) { //nolint:gosec // Not negative.
+		return fmt.Errorf("a client got message %d where %d was due", seq, s.missed)
+	}
+	if s.missed == s.client.Missed {
+		s.state = stateReady
+		to.recoveries.record(at - s.asked)
+		to.ready(s, at)
 	}
 	return nil
 }

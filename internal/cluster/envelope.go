@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -41,27 +42,50 @@ type identity struct {
 	historyNode  bool
 }
 
+// sealer makes envelopes. Safe for concurrent use.
+type sealer struct {
+	self identity
+	idle sync.Pool // of *clusterv1.Envelope
+}
+
+// seal is sealEnvelope, of this node.
+func (s *sealer) seal(m *message.Message, fingerprint []byte) ([]byte, error) {
+	e, ok := s.idle.Get().(*clusterv1.Envelope)
+	if !ok {
+		e = &clusterv1.Envelope{}
+	}
+	data, err := sealInto(e, m, s.self, fingerprint)
+	e.Payload, e.Fingerprint = nil, nil // Others' memory is not kept.
+	s.idle.Put(e)
+	return data, err
+}
+
 // sealEnvelope writes m, with the deadline that the caller has set. fingerprint is
 // that of what has a key, nil otherwise: the key itself stays here.
 func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte, error) {
-	e := &clusterv1.Envelope{
-		Version:           envelopeVersion,
-		Id:                m.ID[:],
-		OriginNode:        from.node,
-		OriginIncarnation: from.incarnation,
-		AcceptedAt:        m.AcceptedAt.UnixMilli(),
-		TransitDeadline:   m.Transit,
-		Kind:              wireKind(m.Target.Kind()),
-		TenantId:          m.Target.Tenant().String(),
-		UserId:            m.Target.User().String(),
-		Channel:           m.Target.Channel().String(),
-		NotificationType:  m.NotificationType,
-		ReportTo:          m.ReportTo,
-		Traceparent:       m.TraceParent,
-		Payload:           m.Payload,
-		FromClient:        m.FromClient,
-		Fingerprint:       fingerprint,
-	}
+	return sealInto(&clusterv1.Envelope{}, m, from, fingerprint)
+}
+
+// sealInto is sealEnvelope by way of e, of which nothing but memory is used. It
+// keeps no pointer to m.
+func sealInto(e *clusterv1.Envelope, m *message.Message, from identity, fingerprint []byte) ([]byte, error) {
+	id, exclude := e.Id[:0], e.ExcludeConnection[:0]
+	proto.Reset(e)
+	e.Version = envelopeVersion
+	e.Id = append(id, m.ID[:]...)
+	e.OriginNode, e.OriginIncarnation = from.node, from.incarnation
+	e.AcceptedAt = m.AcceptedAt.UnixMilli()
+	e.TransitDeadline = m.Transit
+	e.Kind = wireKind(m.Target.Kind())
+	e.TenantId = m.Target.Tenant().String()
+	e.UserId = m.Target.User().String()
+	e.Channel = m.Target.Channel().String()
+	e.NotificationType = m.NotificationType
+	e.ReportTo = m.ReportTo
+	e.Traceparent = m.TraceParent
+	e.Payload = m.Payload
+	e.FromClient = m.FromClient
+	e.Fingerprint = fingerprint
 	if !m.Deadline.IsZero() {
 		e.Deadline = m.Deadline.UnixMilli()
 	}
@@ -70,7 +94,7 @@ func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte
 		e.ReceiptTimeout = uint32(min(max(1, m.Receipt.Timeout.Milliseconds()), maxReceiptWait.Milliseconds())) //nolint:gosec // Both are small.
 	}
 	if !m.Exclude.IsZero() {
-		e.ExcludeConnection = m.Exclude[:]
+		e.ExcludeConnection = append(exclude, m.Exclude[:]...)
 	}
 	data, err := proto.Marshal(e)
 	if err != nil {
@@ -79,15 +103,18 @@ func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte
 	return data, nil
 }
 
+// opener reads envelopes, one at a time.
+type opener struct{ envelope clusterv1.Envelope }
+
 // openMessage reads what NATS brought. A copy of a stored message gets its
 // position in epoch from the headers of the stream; an empty epoch says that
 // this node knows no history, and that the position means nothing to it.
-func openMessage(msg *nats.Msg, epoch string, now time.Time) (*message.Message, error) {
+func (o *opener) openMessage(msg *nats.Msg, epoch string, now time.Time) (*message.Message, error) {
 	offset, previous, ok := copyPosition(msg)
 	if !ok {
 		return nil, errForeign
 	}
-	m, err := openEnvelope(msg.Subject, msg.Data, now)
+	m, err := o.open(msg.Subject, msg.Data, now)
 	if err != nil {
 		return nil, err
 	}
@@ -100,21 +127,26 @@ func openMessage(msg *nats.Msg, epoch string, now time.Time) (*message.Message, 
 // openEnvelope reads what came on subject. The target is parsed anew and must
 // be the one that the subject is for: the second wall between tenants.
 func openEnvelope(subject string, data []byte, now time.Time) (*message.Message, error) {
-	var e clusterv1.Envelope
-	if err := proto.Unmarshal(data, &e); err != nil {
+	return (&opener{}).open(subject, data, now)
+}
+
+// open is openEnvelope; of the message nothing stays with o but its payload.
+func (o *opener) open(subject string, data []byte, now time.Time) (*message.Message, error) {
+	e := &o.envelope
+	if err := proto.Unmarshal(data, e); err != nil {
 		return nil, errMalformed
 	}
 	if e.GetVersion() != envelopeVersion {
 		return nil, errVersion
 	}
-	target, err := wireTarget(&e)
+	target, err := wireTarget(e)
 	if err != nil {
 		return nil, errMalformed
 	}
 	if !carries(subject, target) {
 		return nil, errForeign
 	}
-	receipt, ok := wireReceipt(&e)
+	receipt, ok := wireReceipt(e)
 	if !ok {
 		return nil, errMalformed
 	}

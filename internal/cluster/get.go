@@ -55,6 +55,7 @@ type storedMessage struct {
 
 // leaderGet asks the leader of a stream for one message.
 func (s *store) leaderGet(ctx context.Context, stream string, r getRequest) (*storedMessage, error) {
+	s.metrics.readsLeader.Inc()
 	got, err := s.asker.ask(ctx, prefixLeaderGet+stream, r, 1, s.timeout)
 	if err != nil {
 		return nil, err
@@ -83,6 +84,7 @@ func (s *store) leaderGet(ctx context.Context, stream string, r getRequest) (*st
 // directGet asks any server that has the history, for up to so many messages. end
 // is the last answer, which has no message; nil if there are none at all.
 func (s *store) directGet(ctx context.Context, r getRequest, most int) (got []*nats.Msg, end *nats.Msg, err error) {
+	s.metrics.readsDirect.Inc()
 	got, err = s.asker.ask(ctx, subjectDirectGet, r, most+2, s.timeout)
 	if err != nil {
 		return nil, nil, err

@@ -80,9 +80,10 @@ func (l *lanes) close() {
 }
 
 func (l *lanes) run(ln *lane) {
+	var o opener
 	for msg := range ln.queue {
 		ln.bytes.Add(-int64(len(msg.Data)))
-		m, err := openMessage(msg, l.history.epochID(), l.now())
+		m, err := o.openMessage(msg, l.history.epochID(), l.now())
 		if err != nil {
 			l.metrics.drop(dropReason(err))
 			continue

@@ -25,10 +25,17 @@ const (
 	dropUnavailable = "unavailable"  // NATS went away after Enqueue
 )
 
+// Who is asked for what is stored.
+const (
+	readDirect = "direct" // any server that has the stream
+	readLeader = "leader" // the one that has all of it
+)
+
 type metrics struct {
 	// By address.Kind; the first is not used.
 	published, received        [address.KindAll + 1]prometheus.Counter
 	dropped, reportsDropped    *prometheus.CounterVec
+	readsDirect, readsLeader   prometheus.Counter
 	reconnects, duplicateNodes prometheus.Counter
 	serverRestarts             prometheus.Counter
 	interest, up               prometheus.Gauge
@@ -41,7 +48,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	received := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pushd_cluster_received_total", Help: "Messages that came from NATS.",
 	}, []string{"kind"})
+	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pushd_cluster_history_reads_total", Help: "Questions to the servers of the history for what is stored.",
+	}, []string{"server"})
 	m := &metrics{
+		readsDirect: reads.WithLabelValues(readDirect),
+		readsLeader: reads.WithLabelValues(readLeader),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_cluster_dropped_total", Help: "Messages given up.",
 		}, []string{"reason"}),
@@ -69,7 +81,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.received[k] = received.WithLabelValues(k.String())
 	}
 	if reg != nil {
-		reg.MustRegister(published, received, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes,
+		reg.MustRegister(published, received, reads, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes,
 			m.serverRestarts, m.interest, m.up)
 	}
 	return m

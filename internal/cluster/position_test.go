@@ -79,7 +79,7 @@ func TestPositionNeedsAnEpoch(t *testing.T) {
 		"Nats-Stream": {"PD1H"}, "Nats-Subject": {"pdh1.acme.17.room=3A1"}, "Nats-Sequence": {"7"}, "Nats-Last-Sequence": {"3"},
 	}}
 	for epoch, want := range map[string]message.Position{"": {}, "e": {Epoch: "e", Offset: 7}} {
-		got, err := openMessage(msg, epoch, time.Now())
+		got, err := (&opener{}).openMessage(msg, epoch, time.Now())
 		if err != nil || got.Position != want || (got.Previous == 3) != (epoch != "") {
 			t.Errorf("epoch %q: %+v, %v", epoch, got, err)
 		}

@@ -31,7 +31,7 @@ type publisher struct {
 	out     outlet
 	timeout time.Duration
 	limit   int // of a payload
-	self    identity
+	sealer  sealer
 	live    *atomic.Bool // NATS is connected and settled
 	metrics *metrics
 	queue   chan *outgoing
@@ -64,7 +64,7 @@ func newPublisher(out outlet, o Options, self identity, live *atomic.Bool, m *me
 		out:     out,
 		timeout: o.PublishTimeout,
 		limit:   o.MaxPayload,
-		self:    self,
+		sealer:  sealer{self: self},
 		live:    live,
 		metrics: m,
 		queue:   make(chan *outgoing, publishDepth),
@@ -136,7 +136,7 @@ func (p *publisher) seal(m *message.Message) (*outgoing, error) {
 		dated.Deadline = dated.AcceptedAt.Add(p.timeout + lateness)
 		dated.Transit = true
 	}
-	data, err := sealEnvelope(&dated, p.self, nil)
+	data, err := p.sealer.seal(&dated, nil)
 	if err != nil {
 		return nil, err
 	}

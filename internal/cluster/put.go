@@ -115,7 +115,7 @@ func (s *store) seal(m *message.Message, stored bool) (*put, error) {
 		p.set(jetstream.MsgIDHeader, messageKeyID(m.Target, m.Key))
 	}
 	var err error
-	p.data, err = sealEnvelope(&dated, s.self, p.content)
+	p.data, err = s.sealer.seal(&dated, p.content)
 	return p, err
 }
 

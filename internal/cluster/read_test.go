@@ -87,6 +87,25 @@ func TestReadPages(t *testing.T) {
 	})
 }
 
+// What the servers are asked for is counted.
+func TestReadsAreCounted(t *testing.T) {
+	n := startStore(t, t.TempDir())
+	target := channelOf(t, "acme", "log:counted")
+	offset := n.store(t, target, "1")
+	const metric = "pushd_cluster_history_reads_total"
+	direct, leader := n.count(t, metric, "direct"), n.count(t, metric, "leader")
+	n.read(t, target, offset, 10)
+	if got := n.count(t, metric, "direct"); got != direct+1 {
+		t.Errorf("%v direct reads for one page", got-direct)
+	}
+	if _, _, err := n.Last(t.Context(), []address.Target{target}); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.count(t, metric, "leader"); got != leader+1 {
+		t.Errorf("%v questions to the leader for one target", got-leader)
+	}
+}
+
 func TestReadIsBoundedInBytes(t *testing.T) {
 	n := startStore(t, t.TempDir())
 	target := channelOf(t, "acme", "log:bytes")

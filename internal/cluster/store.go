@@ -26,7 +26,7 @@ type store struct {
 	opts    *HistoryOptions
 	most    history.Limit
 	maxAge  time.Duration // of the stream
-	self    identity
+	sealer  sealer
 	timeout time.Duration
 	limit   int // of a payload
 	sink    Sink
@@ -75,7 +75,7 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 	st := &store{
 		opts:    o.History,
 		most:    o.History.most(),
-		self:    self,
+		sealer:  sealer{self: self},
 		timeout: o.PublishTimeout,
 		limit:   o.MaxPayload,
 		sink:    s,

@@ -77,7 +77,7 @@ func storeSubject(t address.Target) string {
 	if k := t.Kind(); k != address.KindUser && k != address.KindChannel {
 		return ""
 	}
-	return prefixStore + targetTokens(t)
+	return tokensBehind(prefixStore, t)
 }
 
 // keyedSubject returns where a message for t goes that has a key and is not
@@ -147,7 +147,7 @@ func messageKeyID(t address.Target, key string) string {
 func targetSubject(prefix string, t address.Target) string {
 	switch t.Kind() {
 	case address.KindUser, address.KindChannel:
-		return prefix + targetTokens(t)
+		return tokensBehind(prefix, t)
 	case address.KindTenant:
 		return prefixTenant + t.TenantToken()
 	case address.KindAll:
@@ -158,16 +158,22 @@ func targetSubject(prefix string, t address.Target) string {
 }
 
 // targetTokens returns <tenant>.<sh>.<id>.
-func targetTokens(t address.Target) string {
+func targetTokens(t address.Target) string { return tokensBehind("", t) }
+
+// tokensBehind returns prefix and the tokens of t, in one piece.
+func tokensBehind(prefix string, t address.Target) string {
 	tenant, id := t.TenantToken(), t.IDToken()
-	return tenant + "." + shardToken(tenant, id) + "." + id
+	shard := shardToken(tenant, id)
+	return prefix + tenant + "." + string(shard[:]) + "." + id
 }
 
 // shardToken spreads subjects over 64 shards. It is fixed for ever: streams own
 // ranges of it.
-func shardToken(tenant, id string) string {
-	h := xxhash.Sum64String(tenant+"\x00"+id) % shards
-	return string([]byte{'0' + byte(h/10), '0' + byte(h%10)})
+func shardToken(tenant, id string) [2]byte {
+	var room [128]byte // Most names fit.
+	text := append(append(append(room[:0], tenant...), 0), id...)
+	h := xxhash.Sum64(text) % shards
+	return [2]byte{'0' + byte(h/10), '0' + byte(h%10)}
 }
 
 // carries reports whether a message for t may come on subject.
@@ -179,10 +185,18 @@ func carries(subject string, t address.Target) bool {
 			return false
 		}
 		kind, tokens, ok := strings.Cut(rest, ".")
-		return ok && (kind == "e" || kind == "c") && tokens == targetTokens(t)
+		return ok && (kind == "e" || kind == "c") && areTokens(tokens, t)
 	default:
 		return !t.IsZero() && subject == publishSubject(t)
 	}
+}
+
+// areTokens reports whether tokens are those of t.
+func areTokens(tokens string, t address.Target) bool {
+	tenant, id := t.TenantToken(), t.IDToken()
+	shard := shardToken(tenant, id)
+	tokens, ok := strings.CutPrefix(tokens, tenant)
+	return ok && len(tokens) == len(id)+4 && tokens[0] == '.' && tokens[1:3] == string(shard[:]) && tokens[3] == '.' && tokens[4:] == id
 }
 
 // subjectKind tells what kind of target a subject is for; 0 for subjects that

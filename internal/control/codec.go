@@ -32,8 +32,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // read receives into v by way of receive, which decodes by codec.
-func read(receive func(any) error, v any) error {
-	in := &incoming{message: v}
+func read(receive func(any) error, v any) error { return (&incoming{message: v}).read(receive) }
+
+// read receives into the message of in.
+func (in *incoming) read(receive func(any) error) error {
 	if err := receive(in); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (g *guard) streaming(m *method, next grpc.StreamHandler) grpc.StreamHandler
 	return func(impl any, s grpc.ServerStream) error {
 		return g.call(s.Context(), m, func() error {
 			if m.minds {
-				return next(impl, &readStream{s})
+				return next(impl, &readStream{ServerStream: s})
 			}
 			return next(impl, &guardedStream{s, g})
 		})
@@ -132,10 +132,16 @@ func mindsShutdown(name string) bool {
 }
 
 // readStream is a stream that goes on after a message that can't be read.
-type readStream struct{ grpc.ServerStream }
+type readStream struct {
+	grpc.ServerStream
+	in incoming // RecvMsg alone uses it, one call at a time
+}
 
 // RecvMsg implements grpc.ServerStream.
-func (s *readStream) RecvMsg(v any) error { return read(s.ServerStream.RecvMsg, v) }
+func (s *readStream) RecvMsg(v any) error {
+	s.in.message = v
+	return s.in.read(s.ServerStream.RecvMsg)
+}
 
 // guardedStream is a stream whose reader does not wait for a silent client
 // when the server shuts down.

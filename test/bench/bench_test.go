@@ -18,6 +18,7 @@ import (
 func smokeScale() scale {
 	return scale{
 		rounds: 1, few: 20, many: 30, users: 20, connects: 20, idleLow: 5, idleHigh: 20, settle: 100 * time.Millisecond,
+		recoveries: 5, storm: 20, stormChannels: 4,
 		warmup: 20 * time.Millisecond, duration: 100 * time.Millisecond, unicast: 100 * time.Millisecond,
 	}
 }
@@ -32,7 +33,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep, err := measure(t.Context(), st, smokeScale(),
-		matching(rows(smokeScale()), regexp.MustCompile("^(1 channel → 20|unicast|RSS|connects)")), newDisplay(nil))
+		matching(rows(smokeScale()), regexp.MustCompile("^(1 channel → 20|unicast|commands|RSS|connects|recovery|20 clients)")), newDisplay(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +53,14 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	if len(all.Rows) != 6 {
-		t.Fatalf("%d rows, want 6:\n%s", len(all.Rows), table.String())
+	if len(all.Rows) != 16 {
+		t.Fatalf("%d rows, want 16:\n%s", len(all.Rows), table.String())
 	}
 	for _, r := range all.Rows {
 		if !strings.Contains(table.String(), r.Work) {
 			t.Errorf("the table has no %q:\n%s", r.Work, table.String())
 		}
-		withFloor := !strings.HasPrefix(r.Work, "RSS")
+		withFloor := strings.Contains(r.Work, "channel →") || strings.HasPrefix(r.Work, "unicast") || strings.HasPrefix(r.Work, "connects")
 		if len(r.Pushd) == 0 || len(r.PushdRuns) != 1 || withFloor && (r.Ratio <= 0 || len(r.FloorRuns) != 1) {
 			t.Errorf("row %+v", r)
 		}
@@ -117,7 +118,7 @@ func TestOutcome(t *testing.T) {
 				{"cpu", "%.2f µs", atMostFloors, 1.15},
 				{"rate", "%.0f k/s", atLeastFloors, 0.5},
 				{"p50", "%.1f ms", atMost, 2},
-				{name: "p99", format: "%.1f ms"},
+				{"p99", "%.1f ms", atLeast, 8},
 			},
 		},
 		floor:  []sample{{figures: []float64{4, 30, 1, 2}}, {figures: []float64{5, 30, 1, 2}}, {figures: []float64{10, 30, 1, 2}}},
@@ -126,7 +127,7 @@ func TestOutcome(t *testing.T) {
 	}
 	want := []string{
 		"work", "5.00 µs, 30 k/s, 1.0 ms, 2.0 ms (0.50 merged)", "5.00 µs, 16 k/s, 1.0 ms, 9.0 ms",
-		"1.10", "≤ 1.15 × floor, ≥ 0.50 × floor, ≤ 2.0 ms", "met",
+		"1.10", "≤ 1.15 × floor, ≥ 0.50 × floor, ≤ 2.0 ms, ≥ 8.0 ms", "met",
 	}
 	if got := o.cells(); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("cells %q, want %q", got, want)
@@ -135,10 +136,11 @@ func TestOutcome(t *testing.T) {
 		"ratio":    func(f []float64) { f[0] = 9 },
 		"at least": func(f []float64) { f[1] = 10 },
 		"at most":  func(f []float64) { f[2] = 3 },
+		"too few":  func(f []float64) { f[3] = 7 },
 	} {
 		worse := &outcome{row: o.row, floor: o.floor}
 		for range o.floor {
-			f := []float64{4, 20, 1, 1}
+			f := []float64{4, 20, 1, 9}
 			spoil(f)
 			worse.pushd = append(worse.pushd, sample{figures: f})
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/internal/bench"
 	"github.com/aegisx/pushd/test/harness"
 )
@@ -87,7 +88,8 @@ func (o *outcome) measureFloor(ctx context.Context, st *stand, merge int, to *[]
 func (o *outcome) measurePushd(ctx context.Context, st *stand, d *display) (err error) {
 	secret := rand.Text() + rand.Text()
 	st.started++
-	node, err := harness.Start(ctx, st.binary, st.dir, fmt.Sprintf("bench-%d", st.started), "--jwt-secret", secret)
+	node, err := harness.Start(ctx, st.binary, st.dir, fmt.Sprintf("bench-%d", st.started),
+		append([]string{"--jwt-secret", secret}, o.row.flags...)...)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -97,12 +99,21 @@ func (o *outcome) measurePushd(ctx context.Context, st *stand, d *display) (err 
 		return fmt.Errorf("start: %w", err)
 	}
 	defer func() { err = errors.Join(err, calls.Close()) }()
-	s, err := bench.NewPushd(ctx, bench.Target{
-		WebSocket: node.WebSocket(), Secret: []byte(secret), PID: node.PID,
-	}, calls)
+	t := bench.Target{
+		WebSocket: node.WebSocket(), Secret: []byte(secret), PID: node.PID, Store: pushdv1.Store_STORE_NEVER, Stream: o.row.sending.stream,
+		Reads: func(ctx context.Context) (int64, error) {
+			n, err := node.Metric(ctx, "pushd_cluster_history_reads_total", "")
+			return int64(n), err
+		},
+	}
+	if o.row.sending.stored {
+		t.Store = pushdv1.Store_STORE_UNSPECIFIED
+	}
+	s, err := bench.NewPushd(ctx, t, calls)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	defer s.Close()
 	return o.measure(ctx, s, &o.pushd, d.line(o.row.work+", pushd"))
 }
 

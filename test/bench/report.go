@@ -61,7 +61,10 @@ func (o *outcome) cells() []string {
 	}
 	goal, met := o.goal()
 	verdict := "met"
-	if !met {
+	switch {
+	case goal == "":
+		verdict = ""
+	case !met:
 		verdict = "MISSED"
 	}
 	return []string{o.row.work, floor, o.row.show(figures(o.pushd)), ratio, goal, verdict}
@@ -89,6 +92,9 @@ func (o *outcome) goal() (text string, met bool) {
 		case atMost:
 			goals = append(goals, "≤ "+fmt.Sprintf(m.format, m.goal))
 			met = met && figures[i] <= m.goal
+		case atLeast:
+			goals = append(goals, "≥ "+fmt.Sprintf(m.format, m.goal))
+			met = met && figures[i] >= m.goal
 		case atMostFloors:
 			goals = append(goals, fmt.Sprintf("≤ %.2f × floor", m.goal))
 			met = met && o.ratio(i) <= m.goal

@@ -19,7 +19,16 @@ const (
 	// merged is how many messages the floor may put into one write where pushd
 	// may too.
 	merged = 16
+	// pipelined is how many commands of a stream are under way at once, as many as
+	// a server takes before it waits.
+	pipelined = 256
+	// missed is how many messages a client recovers.
+	missed = 20
 )
+
+// keptChannels are the flags of a node whose channels of the benchmark have a
+// history. Users have one by default.
+func keptChannels() []string { return []string{"--channel-history", "tenant:bench:*=100/24h"} }
 
 // scale is how much is measured.
 type scale struct {
@@ -29,6 +38,8 @@ type scale struct {
 	users                     int           // clients of the unicast
 	connects                  int
 	idleLow, idleHigh         int
+	recoveries                int           // clients that recover one after the other
+	storm, stormChannels      int           // clients that come back at once
 	settle                    time.Duration // for the memory to come to rest
 	warmup, duration, unicast time.Duration
 }
@@ -36,6 +47,7 @@ type scale struct {
 func fullScale() scale {
 	return scale{
 		rounds: 3, budget: 150 * time.Second, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 12 * time.Second,
+		recoveries: 400, storm: 10_000, stormChannels: 100,
 		warmup: 500 * time.Millisecond, duration: 2 * time.Second, unicast: 1500 * time.Millisecond,
 	}
 }
@@ -43,6 +55,7 @@ func fullScale() scale {
 func quickScale() scale {
 	return scale{
 		rounds: 1, few: 1000, many: 3000, users: 300, connects: 3000, idleLow: 500, idleHigh: 3000, settle: 3 * time.Second,
+		recoveries: 100, storm: 2000, stormChannels: 20,
 		warmup: 200 * time.Millisecond, duration: 700 * time.Millisecond, unicast: 500 * time.Millisecond,
 	}
 }
@@ -53,6 +66,7 @@ type bound int
 const (
 	noGoal bound = iota
 	atMost
+	atLeast
 	// These two are so many times the floor of the same run: machines differ.
 	atMostFloors
 	atLeastFloors
@@ -78,6 +92,9 @@ type row struct {
 	metrics []metric
 	// floorless: a loop of writes does no such work.
 	floorless bool
+	// sending is how pushd is given messages; flags are what it is started with.
+	sending sending
+	flags   []string
 	// merge is how many messages the floor may merge in an extra run. 0: none.
 	merge int
 	// once: further rounds would say the same.
@@ -86,16 +103,47 @@ type row struct {
 	measure func(ctx context.Context, s bench.Server, show func(bench.Progress)) (figures []float64, detail any, err error)
 }
 
+// sending is how messages are given to pushd.
+type sending struct {
+	// stored leaves it to the rules whether messages are stored; otherwise that is
+	// forbidden.
+	stored bool
+	// stream sends commands on one Publish stream.
+	stream bool
+}
+
+// String ends the name of a row.
+func (s sending) String() string {
+	text := "unary gRPC"
+	if s.stream {
+		text = "Publish stream"
+	}
+	if s.stored {
+		text += ", stored"
+	}
+	return text
+}
+
 func rows(sc scale) []row {
 	return []row{
 		paced(sc, sc.few, 20),
 		paced(sc, sc.many, 2),
 		saturated(sc, sc.few, 16, onFloor(0.7, 2.7)),
 		saturated(sc, sc.many, 4, onFloor(2, 4.5)),
-		unarySaturated(sc),
-		unaryPaced(sc, 2000),
+		unicastSaturated(sc, sending{}, callers, goalOfCalls()),
+		unicastPaced(sc, sending{}, 2000, goalsOfCalls()),
 		idle(sc, sc.idleLow, sc.idleHigh),
 		connects(sc),
+		unicastSaturated(sc, sending{stored: true}, callers, perCall(noGoal, 0)),
+		unicastPaced(sc, sending{stored: true}, 2000, [2]metric{p50(noGoal, 0), p99(noGoal, 0)}),
+		unicastSaturated(sc, sending{stream: true}, pipelined, perCall(atMostFloors, onFloor(8, 3.3))),
+		unicastSaturated(sc, sending{stream: true, stored: true}, pipelined, perCall(noGoal, 0)),
+		commandsAlone(sc, sending{stream: true}, [2]metric{perCommand(atMost, 8), perSecond(atLeast, 100)}),
+		commandsAlone(sc, sending{stream: true, stored: true}, [2]metric{perCommand(noGoal, 0), perSecond(noGoal, 0)}),
+		storedPaced(sc, sc.few, 20),
+		recovery(sc, true),
+		recovery(sc, false),
+		storm(sc),
 	}
 }
 
@@ -139,6 +187,15 @@ func paced(sc scale, clients int, rate float64) row {
 	}
 }
 
+// storedPaced is paced on a channel with a history.
+func storedPaced(sc scale, clients int, rate float64) row {
+	r := paced(sc, clients, rate)
+	r.work = fmt.Sprintf("1 channel → %d clients, stored, paced %.4g/s", clients, rate)
+	r.sending, r.flags = sending{stored: true}, keptChannels()
+	r.metrics[0] = cpuPerDelivery(noGoal, 0)
+	return r
+}
+
 func saturated(sc scale, clients, inFlight int, goal float64) row {
 	return row{
 		work:    fmt.Sprintf("1 channel → %d clients, saturated, %d in flight", clients, inFlight),
@@ -158,17 +215,38 @@ func saturated(sc scale, clients, inFlight int, goal float64) row {
 	}
 }
 
-func unarySaturated(sc scale) row {
+// The figures of calls and commands.
+func perCall(b bound, goal float64) metric {
+	return metric{"cpu_micros_per_call", "%.1f CPU-µs", b, goal}
+}
+
+func perCommand(b bound, goal float64) metric {
+	return metric{"cpu_micros_per_command", "%.1f CPU-µs", b, goal}
+}
+
+func perSecond(b bound, goal float64) metric {
+	return metric{"thousand_commands_per_second", "%.1f k/s", b, goal}
+}
+
+func p50(b bound, goal float64) metric { return metric{"p50_ms", "p50 %.2f", b, goal} }
+func p99(b bound, goal float64) metric { return metric{"p99_ms", "p99 %.2f ms", b, goal} }
+
+// The goals of unary calls for what is not stored.
+func goalOfCalls() metric { return perCall(atMostFloors, onFloor(40, 3.3)) }
+
+func goalsOfCalls() [2]metric {
+	return [2]metric{p50(atMostFloors, onFloor(0.2, 0.10)), p99(atMostFloors, onFloor(1.0, 0.28))}
+}
+
+func unicastSaturated(sc scale, by sending, inFlight int, cpu metric) row {
 	return row{
-		work:    fmt.Sprintf("unicast to random users, unary gRPC, saturated, %d callers", callers),
+		work:    fmt.Sprintf("unicast to random users, %s, saturated, %d in flight", by, inFlight),
 		clients: sc.users,
-		metrics: []metric{
-			{"cpu_micros_per_call", "%.1f CPU-µs", atMostFloors, onFloor(40, 3.3)},
-			{name: "thousand_calls_per_second", format: "%.1f k/s"},
-		},
+		sending: by,
+		metrics: []metric{cpu, {name: "thousand_calls_per_second", format: "%.1f k/s"}},
 		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
 			r, err := bench.Unicast(ctx, s, bench.TrafficOptions{
-				Clients: sc.users, PayloadBytes: payload, InFlight: callers,
+				Clients: sc.users, PayloadBytes: payload, InFlight: inFlight,
 				Warmup: sc.warmup, Duration: sc.unicast, Progress: show,
 			})
 			return []float64{r.CPUMicros, r.MessagesPerSecond / 1000}, r, err
@@ -176,15 +254,12 @@ func unarySaturated(sc scale) row {
 	}
 }
 
-func unaryPaced(sc scale, rate float64) row {
+func unicastPaced(sc scale, by sending, rate float64, times [2]metric) row {
 	return row{
-		work:    fmt.Sprintf("unicast to random users, unary gRPC, paced %g/s", rate),
+		work:    fmt.Sprintf("unicast to random users, %s, paced %g/s", by, rate),
 		clients: sc.users,
-		metrics: []metric{
-			{"p50_ms", "p50 %.2f", atMostFloors, onFloor(0.2, 0.10)},
-			{"p99_ms", "p99 %.2f ms", atMostFloors, onFloor(1.0, 0.28)},
-			{name: "cpu_micros_per_call", format: "%.0f CPU-µs"},
-		},
+		sending: by,
+		metrics: []metric{times[0], times[1], {name: "cpu_micros_per_call", format: "%.0f CPU-µs"}},
 		measure: func(ctx context.Context, s bench.Server, show func(bench.Progress)) ([]float64, any, error) {
 			r, err := bench.Unicast(ctx, s, bench.TrafficOptions{
 				Clients: sc.users, PayloadBytes: payload, Rate: rate, InFlight: callers,
