@@ -8,30 +8,39 @@ import (
 
 func notified(a *message.Accepted) *pushdv1.NotifyUserResponse {
 	return &pushdv1.NotifyUserResponse{
-		MessageId: a.ID.String(), Offset: offset(a), Epoch: a.Position.Epoch,
+		MessageId: messageID(a), Offset: offset(a), Epoch: a.Position.Epoch,
 		Duplicate: a.Duplicate, Receipt: receiptAnswer(a.Receipt),
 	}
 }
 
 func broadcastToTenant(a *message.Accepted) *pushdv1.BroadcastTenantResponse {
 	return &pushdv1.BroadcastTenantResponse{
-		MessageId: a.ID.String(), Offset: offset(a), Epoch: a.Position.Epoch,
+		MessageId: messageID(a), Offset: offset(a), Epoch: a.Position.Epoch,
 		Duplicate: a.Duplicate, Receipt: receiptAnswer(a.Receipt),
 	}
 }
 
 func sentToChannel(a *message.Accepted) *pushdv1.SendChannelResponse {
 	return &pushdv1.SendChannelResponse{
-		MessageId: a.ID.String(), Offset: offset(a), Epoch: a.Position.Epoch,
+		MessageId: messageID(a), Offset: offset(a), Epoch: a.Position.Epoch,
 		Duplicate: a.Duplicate, Receipt: receiptAnswer(a.Receipt),
 	}
 }
 
 func broadcastToAll(a *message.Accepted) *pushdv1.BroadcastAllResponse {
 	return &pushdv1.BroadcastAllResponse{
-		MessageId: a.ID.String(), Offset: offset(a), Epoch: a.Position.Epoch,
+		MessageId: messageID(a), Offset: offset(a), Epoch: a.Position.Epoch,
 		Duplicate: a.Duplicate, Receipt: receiptAnswer(a.Receipt),
 	}
+}
+
+// messageID returns "" for a duplicate whose original is no longer kept: all that
+// is known is that there was one.
+func messageID(a *message.Accepted) string {
+	if a.ID.IsZero() {
+		return ""
+	}
+	return a.ID.String()
 }
 
 // offset returns "" for what is not stored.

@@ -128,9 +128,11 @@ func protoUnsubscribed(id jsontext.Value, types []string) *frame.Frame {
 func protoSent(request command, a message.Accepted, at time.Time) *frame.Frame {
 	m := &pushdv1.MessageSent{
 		Channel:   request.about.String(),
-		MessageId: a.ID.String(),
 		Timestamp: protoTime(at),
 		Duplicate: a.Duplicate,
+	}
+	if !a.ID.IsZero() {
+		m.MessageId = a.ID.String()
 	}
 	if !a.Position.IsZero() {
 		m.Offset, m.Epoch = history.FormatOffset(a.Position.Offset), a.Position.Epoch

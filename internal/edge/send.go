@@ -86,7 +86,7 @@ func (c *conn) sentLocked(request command, a message.Accepted, at time.Time, err
 	case err != nil:
 		c.refuseLocked(request, publishFault(err))
 	case request.id != nil:
-		if a.Duplicate {
+		if a.Duplicate && !a.ID.IsZero() {
 			at = a.ID.Time()
 		}
 		c.sendLocked(messageSentFrame(c, request, a, at))
