@@ -26,14 +26,21 @@ type lanes struct {
 }
 
 type lane struct {
-	queue chan *nats.Msg
+	queue chan arrival
 	bytes atomic.Int64
+}
+
+// arrival is what NATS brought, and the epoch when it came: what still waits when
+// another one begins is of the old one, and its offset means nothing in the new.
+type arrival struct {
+	msg   *nats.Msg
+	epoch string
 }
 
 func newLanes(o Options, sink Sink, history *store, m *metrics) *lanes {
 	l := &lanes{sink: sink, metrics: m, history: history, now: time.Now, lanes: make([]*lane, o.Lanes)}
 	for n := range l.lanes {
-		l.lanes[n] = &lane{queue: make(chan *nats.Msg, o.LaneDepth)}
+		l.lanes[n] = &lane{queue: make(chan arrival, o.LaneDepth)}
 	}
 	return l
 }
@@ -56,7 +63,7 @@ func (l *lanes) put(kind address.Kind, msg *nats.Msg) {
 	}
 	ln.bytes.Add(size)
 	select {
-	case ln.queue <- msg:
+	case ln.queue <- arrival{msg, l.history.epochID()}:
 	default:
 		ln.bytes.Add(-size)
 		l.dropped(msg)
@@ -81,9 +88,9 @@ func (l *lanes) close() {
 
 func (l *lanes) run(ln *lane) {
 	var o opener
-	for msg := range ln.queue {
-		ln.bytes.Add(-int64(len(msg.Data)))
-		m, err := o.openMessage(msg, l.history.epochID(), l.now())
+	for a := range ln.queue {
+		ln.bytes.Add(-int64(len(a.msg.Data)))
+		m, err := o.openMessage(a.msg, a.epoch, l.now())
 		if err != nil {
 			l.metrics.drop(dropReason(err))
 			continue

@@ -34,6 +34,15 @@ func broadcastToAll(a *message.Accepted) *pushdv1.BroadcastAllResponse {
 	}
 }
 
+// messageID returns "" for a duplicate whose original is no longer kept: all that
+// is known is that there was one.
+func messageID(a *message.Accepted) string {
+	if a.ID.IsZero() {
+		return ""
+	}
+	return a.ID.String()
+}
+
 // offset returns "" for what is not stored.
 func offset(a *message.Accepted) string {
 	if a.Position.IsZero() {

@@ -196,10 +196,11 @@ func TestAnswers(t *testing.T) {
 		accepted message.Accepted
 		want     string
 	}{
-		"id only":   {message.Accepted{ID: id}, fmt.Sprint(id, "  false <nil>")},
-		"stored":    {message.Accepted{ID: id, Position: message.Position{Epoch: "e1", Offset: 1 << 63}}, fmt.Sprint(id, " 9223372036854775808 e1 false <nil>")},
-		"duplicate": {message.Accepted{ID: id, Position: message.Position{Epoch: "e", Offset: 7}, Duplicate: true}, fmt.Sprint(id, " 7 e true <nil>")},
-		"receipt":   {message.Accepted{ID: id, Receipt: &message.Receipt{Asked: 3, Answered: 1, Missing: []string{"a", "b"}}}, fmt.Sprint(id, "  false 3 1 [a b]")},
+		"id only":                   {message.Accepted{ID: id}, fmt.Sprint(id, "  false <nil>")},
+		"stored":                    {message.Accepted{ID: id, Position: message.Position{Epoch: "e1", Offset: 1 << 63}}, fmt.Sprint(id, " 9223372036854775808 e1 false <nil>")},
+		"duplicate":                 {message.Accepted{ID: id, Position: message.Position{Epoch: "e", Offset: 7}, Duplicate: true}, fmt.Sprint(id, " 7 e true <nil>")},
+		"duplicate of what is gone": {message.Accepted{Position: message.Position{Epoch: "e", Offset: 7}, Duplicate: true}, " 7 e true <nil>"},
+		"receipt":                   {message.Accepted{ID: id, Receipt: &message.Receipt{Asked: 3, Answered: 1, Missing: []string{"a", "b"}}}, fmt.Sprint(id, "  false 3 1 [a b]")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, control.Options{}, &router{answer: &c.accepted})

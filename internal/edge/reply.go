@@ -98,8 +98,9 @@ func notificationsUnsubscribedFrame(c *conn, id jsontext.Value, types []string) 
 	return frame.Text(append(b, endOfData...))
 }
 
-// messageSentFrame answers a message that was accepted at the time at. It is not
-// for the plain dialect.
+// messageSentFrame answers a message that was accepted at the time at. It has no
+// id when it is a duplicate of one that is no longer kept. It is not for the plain
+// dialect.
 func messageSentFrame(c *conn, request command, a message.Accepted, at time.Time) *frame.Frame {
 	if c.dialect == handshake.Proto {
 		return protoSent(request, a, at)

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aegisx/pushd/internal/auth"
 	"github.com/aegisx/pushd/internal/edge"
@@ -37,5 +38,25 @@ func TestKeyBelongsToItsSender(t *testing.T) {
 		if keyOf(w) == ann {
 			t.Errorf("%s has the same key", name)
 		}
+	}
+}
+
+// TestDuplicateOfWhatIsGone: when the first message with a key is no longer kept,
+// nobody knows its id, nor when it came.
+func TestDuplicateOfWhatIsGone(t *testing.T) {
+	e := newEnv(t, nil)
+	e.bus.set(func(b *fakeBus) {
+		b.accept = func(*message.Message) (message.Accepted, error) { return message.Accepted{Duplicate: true}, nil }
+	})
+	c := e.dialAs(t, jsonDialect, who{user: "ann"})
+	c.send(request("send_message", `"channel":"tenant:acme:x","message":1,"key":"k"`))
+	c.fence()
+	c.send(`{"type":"send_message","id":"1","data":{"channel":"tenant:acme:x","message":1,"key":"k"}}`)
+	sent := c.expect("message_sent")
+	if id := sent.Field("messageId"); id != "" {
+		t.Errorf("the id is %q", id)
+	}
+	if at, err := time.Parse(time.RFC3339, sent.Field("timestamp")); err != nil || time.Since(at) > time.Hour {
+		t.Errorf("the time is %s, %v", at, err)
 	}
 }
