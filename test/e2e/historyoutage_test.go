@@ -181,10 +181,14 @@ func TestRestartOfNATSLosesNothing(t *testing.T) {
 			t.Errorf("%s on %q: %v", c.who.name, c.channel, err)
 		}
 	}
-	for i, m := range heard(ctx, t, paul) {
+	plain := heard(ctx, t, paul)
+	for i, m := range plain {
 		if mark(m) != strconv.Itoa(i+1) {
 			t.Fatalf("plain: number %d is %s", i+1, m.Text)
 		}
+	}
+	if len(plain) != inRoom {
+		t.Errorf("plain: %d came of %d", len(plain), inRoom)
 	}
 }
 
