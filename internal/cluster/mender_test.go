@@ -23,7 +23,7 @@ func TestMender(t *testing.T) {
 			return fail
 		},
 		free:     func() (int64, bool) { return free, known },
-		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "x"}),
+		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "x_total", Help: "Restarts."}),
 		log:      slog.New(slog.DiscardHandler),
 		after:    mendAfter,
 		pause:    mendPause,

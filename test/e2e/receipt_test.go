@@ -164,7 +164,7 @@ func TestReceiptOfABroadcast(t *testing.T) {
 		tenant                string
 		members               uint64
 		copiesA, copiesB, all float64
-	}{{"acme", uint64(members), 1, 1, 3}, {"globex", 1, 1, 2, 4}} { //nolint:gosec // A count.
+	}{{"acme", uint64(members), 1, 1, 3}, {"globex", 1, 1, 2, 4}} {
 		answer, err := control(t, nodes[0]).BroadcastTenant(ctx, &pushdv1.BroadcastTenantRequest{
 			TenantId: c.tenant, EventType: "news", Payload: &pushdv1.BroadcastTenantRequest_Json{Json: payload("x")},
 			Receipt: &pushdv1.ReceiptRequest{Level: pushdv1.ReceiptLevel_RECEIPT_LEVEL_WRITTEN, Timeout: durationpb.New(10 * time.Second)},
