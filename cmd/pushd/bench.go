@@ -18,11 +18,8 @@ import (
 // errInterrupted says that a bench was interrupted twice.
 var errInterrupted = errors.New("interrupted")
 
-func newBenchCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Put load on a pushd and measure it",
-		Long: `Put load on a pushd and measure it from outside.
+// benchHelp is what all benches share.
+const benchHelp = `Put load on a pushd and measure it from outside.
 
   connect   how many clients a second connect, authenticate and join
   fanout    each message to all clients, by one call
@@ -70,7 +67,13 @@ With --output json the result is one line, an object:
     cpu_micros             with --pid: the server's CPU time per connection, delivery or call
     stopped                true when it was interrupted
 
-What does not apply is left out, or 0.`,
+What does not apply is left out, or 0.`
+
+func newBenchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Put load on a pushd and measure it",
+		Long:  benchHelp,
 		Example: `  pushd bench connect --secret-file secret.txt --clients 1000
   pushd bench fanout --secret-file secret.txt --clients 1000 --rate 20
   pushd bench unicast --secret-file secret.txt --output json

@@ -83,7 +83,7 @@ func refusal(r *pushdv1.PublishResponse) error {
 	if told == nil {
 		return nil
 	}
-	return status.FromProto(&spb.Status{Code: told.GetCode(), Message: told.GetMessage(), Details: told.GetDetails()}).Err() //nolint:wrapcheck // do does.
+	return status.FromProto(&spb.Status{Code: told.GetCode(), Message: told.GetMessage(), Details: told.GetDetails()}).Err()
 }
 
 // do sends one command and waits for its answer.

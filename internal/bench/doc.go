@@ -6,10 +6,11 @@
 //
 // [Connect] opens connections, [Idle] weighs them, [Fanout] sends each message
 // to all of them, [Unicast] each to one at random; [Notify] calls for users who
-// need not be there. A scenario opens its own connections and closes them before
-// it returns; one that is told to stop tells what it has measured. What it loads
-// is a [Server]: [Pushd], or anything else that sends WebSocket frames, so that
-// the same measure can be laid to a bare loop of writes.
+// need not be there; [Recover] connects clients that have missed something. A
+// scenario opens its own connections and closes them before it returns; one that
+// is told to stop tells what it has measured. What it loads is a [Server]: [Pushd],
+// or anything else that sends WebSocket frames, so that the same measure can be
+// laid to a bare loop of writes.
 //
 // # Open and closed loop
 //
@@ -19,10 +20,16 @@
 // of messages is in flight, and the next one is due when one has reached all
 // its receivers.
 //
+// # Calls and commands
+//
+// A [Pushd] sends each message by a call or, with [Target].Stream, as a command of
+// one stream. Either way a message counts as sent when its answer is there.
+//
 // # Delivery
 //
 // Every message is numbered. A scenario other than Notify fails unless each one
-// reached as many receivers as it should; a connection that ends before its time
+// reached as many receivers as it should, and Recover unless each client gets what
+// it missed in order and once; a connection that ends before its time
 // fails it at once, with the close code of the server.
 //
 // # Cost

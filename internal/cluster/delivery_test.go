@@ -52,7 +52,7 @@ func TestEnvelopeCarriesReceipt(t *testing.T) {
 	seal := func(r message.ReceiptRequest, to string, change func(*clusterv1.Envelope)) (*message.Message, error) {
 		m := testMessage("{}")
 		m.Receipt, m.ReportTo = r, to
-		data, err := sealEnvelope(m, identity{node: "n1"}, nil)
+		data, err := (&sealer{self: identity{node: "n1"}}).seal(m, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

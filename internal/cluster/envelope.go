@@ -42,37 +42,38 @@ type identity struct {
 	historyNode  bool
 }
 
-// sealer makes envelopes. Safe for concurrent use.
+// sealer makes envelopes of this node. Safe for concurrent use.
 type sealer struct {
 	self identity
 	idle sync.Pool // of *clusterv1.Envelope
 }
 
-// seal is sealEnvelope, of this node.
+// seal writes m, with the deadline that the caller has set. fingerprint is that of
+// what has a key, nil otherwise: the key itself stays here.
 func (s *sealer) seal(m *message.Message, fingerprint []byte) ([]byte, error) {
 	e, ok := s.idle.Get().(*clusterv1.Envelope)
 	if !ok {
 		e = &clusterv1.Envelope{}
 	}
-	data, err := sealInto(e, m, s.self, fingerprint)
+	fill(e, m, s.self)
+	e.Fingerprint = fingerprint
+	data, err := proto.Marshal(e)
 	e.Payload, e.Fingerprint = nil, nil // Others' memory is not kept.
 	s.idle.Put(e)
-	return data, err
+	if err != nil {
+		return nil, fmt.Errorf("marshal envelope: %w", err)
+	}
+	return data, nil
 }
 
-// sealEnvelope writes m, with the deadline that the caller has set. fingerprint is
-// that of what has a key, nil otherwise: the key itself stays here.
-func sealEnvelope(m *message.Message, from identity, fingerprint []byte) ([]byte, error) {
-	return sealInto(&clusterv1.Envelope{}, m, from, fingerprint)
-}
-
-// sealInto is sealEnvelope by way of e, of which nothing but memory is used. It
-// keeps no pointer to m.
-func sealInto(e *clusterv1.Envelope, m *message.Message, from identity, fingerprint []byte) ([]byte, error) {
+// fill makes e the envelope of m. Of e nothing but memory is used, and nothing
+// points to m but the payload.
+func fill(e *clusterv1.Envelope, m *message.Message, from identity) {
 	id, exclude := e.Id[:0], e.ExcludeConnection[:0]
 	proto.Reset(e)
 	e.Version = envelopeVersion
-	e.Id = append(id, m.ID[:]...)
+	id = append(id, m.ID[:]...)
+	e.Id = id
 	e.OriginNode, e.OriginIncarnation = from.node, from.incarnation
 	e.AcceptedAt = m.AcceptedAt.UnixMilli()
 	e.TransitDeadline = m.Transit
@@ -85,7 +86,6 @@ func sealInto(e *clusterv1.Envelope, m *message.Message, from identity, fingerpr
 	e.Traceparent = m.TraceParent
 	e.Payload = m.Payload
 	e.FromClient = m.FromClient
-	e.Fingerprint = fingerprint
 	if !m.Deadline.IsZero() {
 		e.Deadline = m.Deadline.UnixMilli()
 	}
@@ -94,13 +94,9 @@ func sealInto(e *clusterv1.Envelope, m *message.Message, from identity, fingerpr
 		e.ReceiptTimeout = uint32(min(max(1, m.Receipt.Timeout.Milliseconds()), maxReceiptWait.Milliseconds())) //nolint:gosec // Both are small.
 	}
 	if !m.Exclude.IsZero() {
-		e.ExcludeConnection = append(exclude, m.Exclude[:]...)
+		exclude = append(exclude, m.Exclude[:]...)
+		e.ExcludeConnection = exclude
 	}
-	data, err := proto.Marshal(e)
-	if err != nil {
-		return nil, fmt.Errorf("marshal envelope: %w", err)
-	}
-	return data, nil
 }
 
 // opener reads envelopes, one at a time.

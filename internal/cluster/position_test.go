@@ -71,7 +71,7 @@ func FuzzCopyPosition(f *testing.F) {
 
 func TestPositionNeedsAnEpoch(t *testing.T) {
 	m := &message.Message{ID: message.NewID(), Target: mustTarget(t, address.KindChannel, "acme", "room:1"), Payload: []byte("{}")}
-	data, err := sealEnvelope(m, identity{node: "n1"}, nil)
+	data, err := (&sealer{self: identity{node: "n1"}}).seal(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

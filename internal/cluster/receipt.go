@@ -42,6 +42,7 @@ func receiptID(id uint64) bool { return id%2 == 1 }
 type receipts struct {
 	// Set once.
 	self    identity
+	sealer  sealer
 	out     outlet
 	roster  *roster
 	holds   func(address.Target) bool
@@ -72,7 +73,7 @@ func newReceipts(
 	self identity, out outlet, known *roster, holds func(address.Target) bool, o Options, m *metrics,
 ) *receipts {
 	return &receipts{
-		self: self, out: out, roster: known, holds: holds, every: o.HeartbeatInterval, metrics: m,
+		self: self, sealer: sealer{self: self}, out: out, roster: known, holds: holds, every: o.HeartbeatInterval, metrics: m,
 		stop:  make(chan struct{}),
 		next:  self.incarnation | 1,
 		calls: make(map[uint64]*receiptCall),
@@ -142,7 +143,7 @@ func (x *receipts) ask(call *receiptCall, m *message.Message) error {
 	if len(call.asked) == 1 {
 		return nil
 	}
-	data, err := sealEnvelope(&message.Message{Target: m.Target, ReportTo: m.ReportTo}, x.self, nil)
+	data, err := x.sealer.seal(&message.Message{Target: m.Target, ReportTo: m.ReportTo}, nil)
 	if err != nil {
 		return err
 	}

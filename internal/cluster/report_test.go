@@ -365,7 +365,7 @@ func TestSuspectsAreNotWaitedFor(t *testing.T) {
 // nothing that no node asks.
 func TestInterestQuestion(t *testing.T) {
 	question := func(m *message.Message) []byte {
-		data, err := sealEnvelope(m, identity{node: "n1"}, nil)
+		data, err := (&sealer{self: identity{node: "n1"}}).seal(m, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func FuzzEnvelope(f *testing.F) {
 		ID: message.NewID(), Target: mustTarget(f, address.KindUser, "acme", "ann"), NotificationType: "order",
 		AcceptedAt: time.Now(), Deadline: time.Now().Add(time.Hour), Payload: []byte("{}"),
 	}
-	data, err := sealEnvelope(m, identity{node: "n1", incarnation: 1}, nil)
+	data, err := (&sealer{self: identity{node: "n1", incarnation: 1}}).seal(m, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func FuzzEnvelope(f *testing.F) {
 		if live := publishSubject(m.Target); live != subject && strings.Replace(live, "pd1.e.", "pd1.c.", 1) != subject {
 			t.Fatalf("%q carried a message for %q", subject, publishSubject(m.Target))
 		}
-		again, err := sealEnvelope(m, identity{node: "n1"}, nil)
+		again, err := (&sealer{self: identity{node: "n1"}}).seal(m, nil)
 		if err != nil {
 			t.Fatalf("seal: %v", err)
 		}

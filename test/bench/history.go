@@ -74,7 +74,10 @@ func historyRow(work string, metrics []metric, o bench.RecoverOptions, figures f
 			o := o
 			o.Progress = show
 			r, err := bench.Recover(ctx, keeper, o)
-			return figures(&r), r, err
+			if err != nil {
+				return nil, nil, err
+			}
+			return figures(&r), r, nil
 		},
 	}
 }

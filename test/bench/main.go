@@ -18,8 +18,8 @@ import (
 
 const (
 	// fullLimit and quickLimit bound a run, the builds included.
-	fullLimit  = 6 * time.Minute
-	quickLimit = 2 * time.Minute
+	fullLimit  = 10 * time.Minute
+	quickLimit = 3 * time.Minute
 )
 
 // settings are what the command line says.
