@@ -169,7 +169,7 @@ func startBehind(t *testing.T, kept history.Limit) (*store, address.Target, *beh
 	m := &message.Message{ID: message.NewID(), Target: target, AcceptedAt: time.Now(), Payload: []byte("x")}
 	b := &behind{
 		nc: must(nats.Connect(srv.ClientURL())), subject: storeSubject(target),
-		data: must(sealEnvelope(m, identity{node: "n1"}, nil)),
+		data: must((&sealer{self: identity{node: "n1"}}).seal(m, nil)),
 	}
 	t.Cleanup(b.nc.Close)
 	b.answer(t, subjectDirectGet, b.direct)

@@ -23,7 +23,8 @@ func (s recordingSink) Deliver(m *message.Message) { s.got <- m }
 // the one in which it came.
 func TestWaitingCopyKeepsItsEpoch(t *testing.T) {
 	target := mustTarget(t, address.KindChannel, "acme", "log:1")
-	data, err := sealEnvelope(&message.Message{ID: message.NewID(), Target: target, AcceptedAt: time.Now(), Payload: []byte("x")}, identity{node: "n1"}, nil)
+	m := &message.Message{ID: message.NewID(), Target: target, AcceptedAt: time.Now(), Payload: []byte("x")}
+	data, err := (&sealer{self: identity{node: "n1"}}).seal(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

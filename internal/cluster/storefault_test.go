@@ -140,7 +140,7 @@ func TestWhatIsOnItsWayIsBounded(t *testing.T) {
 	rules := storing(t, nil)
 	n := startNode(t, "n1", func(o *cluster.Options) {
 		rules(o)
-		o.NATSURL, o.PublishTimeout = p.url(), 5*time.Second
+		o.NATSURL, o.PublishTimeout = p.url(), 30*time.Second
 	})
 	target := channelOf(t, "acme", "log:1")
 	p.freeze()

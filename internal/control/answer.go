@@ -50,12 +50,3 @@ func offset(a *message.Accepted) string {
 	}
 	return history.FormatOffset(a.Position.Offset)
 }
-
-// messageID names the message; empty where that is not known any more, because a
-// duplicate's first one is gone.
-func messageID(a *message.Accepted) string {
-	if a.ID.IsZero() {
-		return ""
-	}
-	return a.ID.String()
-}
