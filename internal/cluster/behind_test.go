@@ -175,6 +175,9 @@ func startBehind(t *testing.T, kept history.Limit) (*store, address.Target, *beh
 	b.answer(t, subjectDirectGet, b.direct)
 	b.answer(t, prefixLeaderGet+streamHistory, b.lead)
 	b.answer(t, "$JS.API.STREAM.INFO."+streamHistory, b.info)
+	if err := b.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	o := DefaultOptions()
 	o.NodeName, o.NATSURL = "n1", srv.ClientURL()
 	s := &store{

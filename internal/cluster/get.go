@@ -55,7 +55,9 @@ type storedMessage struct {
 
 // leaderGet asks the leader of a stream for one message.
 func (s *store) leaderGet(ctx context.Context, stream string, r getRequest) (*storedMessage, error) {
-	s.metrics.readsLeader.Inc()
+	if stream == streamHistory {
+		s.metrics.readsLeader.Inc()
+	}
 	got, err := s.asker.ask(ctx, prefixLeaderGet+stream, r, 1, s.timeout)
 	if err != nil {
 		return nil, err
