@@ -36,7 +36,7 @@ func recovery(sc scale, watched bool) row {
 		bench.RecoverOptions{
 			Clients: sc.recoveries, Channels: sc.recoveries, Missed: missed, PayloadBytes: payload, InFlight: 1, Watched: watched,
 		},
-		func(r *bench.RecoverResult) []float64 {
+		func(r bench.RecoverResult) []float64 {
 			return []float64{millis(r.Recovery.P50), millis(r.Recovery.P99), r.CPUMicros}
 		},
 	)
@@ -54,7 +54,7 @@ func storm(sc scale) row {
 		bench.RecoverOptions{
 			Clients: sc.storm, Channels: sc.stormChannels, Missed: missed, PayloadBytes: payload, InFlight: min(sc.storm, stormInFlight),
 		},
-		func(r *bench.RecoverResult) []float64 { return []float64{r.Seconds, r.CPUSeconds, r.ReadsPerChannel} },
+		func(r bench.RecoverResult) []float64 { return []float64{r.Seconds, r.CPUSeconds, r.ReadsPerChannel} },
 	)
 }
 
@@ -62,7 +62,7 @@ func storm(sc scale) row {
 // once. A node closes the oldest of more than 4096 handshakes.
 const stormInFlight = 2000
 
-func historyRow(work string, metrics []metric, o bench.RecoverOptions, figures func(*bench.RecoverResult) []float64) row {
+func historyRow(work string, metrics []metric, o bench.RecoverOptions, figures func(bench.RecoverResult) []float64) row {
 	return row{
 		work: work, metrics: metrics, floorless: true,
 		sending: sending{stored: true}, flags: keptChannels(),
@@ -77,7 +77,7 @@ func historyRow(work string, metrics []metric, o bench.RecoverOptions, figures f
 			if err != nil {
 				return nil, nil, err
 			}
-			return figures(&r), r, nil
+			return figures(r), r, nil
 		},
 	}
 }
