@@ -44,6 +44,7 @@ type store struct {
 	present func() bool
 
 	stored, keys target
+	shares       shares // of the clients, in keys
 
 	epoch atomic.Pointer[epoch] // nil: not known yet
 	// replicas is on how many servers the stream is.
