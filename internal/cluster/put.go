@@ -65,6 +65,12 @@ func (s *store) submit(m *message.Message, stored bool, done func(message.Accept
 		return nil, err
 	}
 	p.done = done
+	if !stored && m.FromClient {
+		most := s.opts.maxBytes() / keysShare / clientShare
+		if !s.shares.take(m.Target.TenantToken(), int64(len(p.data)), most, time.Now()) {
+			return nil, fmt.Errorf("store: %w", message.ErrOverloaded)
+		}
+	}
 	if err := s.push(p); err != nil {
 		return nil, err
 	}

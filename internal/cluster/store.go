@@ -44,6 +44,7 @@ type store struct {
 	present func() bool
 
 	stored, keys target
+	shares       shares // of the clients, in keys
 	// record remembers whether the record of the epoch can be written.
 	record breaker
 	// mender is nil but on a lone node.

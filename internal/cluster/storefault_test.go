@@ -215,6 +215,37 @@ func TestFullHistory(t *testing.T) {
 	})
 }
 
+// TestClientsCannotFillTheKeys: the clients of a tenant use up what is theirs, and
+// others go on.
+func TestClientsCannotFillTheKeys(t *testing.T) {
+	n := startNode(t, "n1", storing(t, func(h *cluster.HistoryOptions) {
+		h.StoreDir, h.MaxBytes = t.TempDir(), 8<<20
+	}))
+	payload := strings.Repeat("x", 4<<10)
+	send := func(tenant, key string, client bool) error {
+		m := keyed(channelOf(t, tenant, "plain"), payload, key)
+		m.FromClient = client
+		_, err := n.Publish(t.Context(), m)
+		return err
+	}
+	taken := 0
+	var refused error
+	for refused == nil && taken < 400 {
+		if refused = send("acme", fmt.Sprint(taken), true); refused == nil {
+			taken++
+		}
+	}
+	if !errors.Is(refused, message.ErrOverloaded) || taken < 10 {
+		t.Fatalf("after %d messages: %v", taken, refused)
+	}
+	if err := send("other", "k", true); err != nil {
+		t.Errorf("a client of another tenant: %v", err)
+	}
+	if err := send("acme", "k", false); err != nil {
+		t.Errorf("a service: %v", err)
+	}
+}
+
 // TestRoomForTheNewest: over its room the stream drops the oldest, and readers
 // learn that.
 func TestRoomForTheNewest(t *testing.T) {
