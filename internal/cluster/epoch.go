@@ -38,7 +38,7 @@ const (
 // epoch is one life of the stream, as this node knows it.
 type epoch struct {
 	id    string
-	since time.Time
+	since time.Time // zero for the first one that this node knows
 	// seen is the highest offset that this node has seen, acked the highest that
 	// an answer to it had.
 	seen, acked atomic.Uint64
@@ -255,7 +255,11 @@ func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	s.replicas.Store(int32(info.Config.Replicas)) //nolint:gosec // At most 5.
 	e := s.epoch.Load()
 	if e == nil || e.id != rec.Epoch {
-		e = &epoch{id: rec.Epoch, since: time.Now()}
+		first := e == nil
+		e = &epoch{id: rec.Epoch}
+		if !first {
+			e.since = time.Now()
+		}
 		s.epoch.Store(e)
 		s.tryAgain()
 		s.doubt.Store(true)

@@ -95,6 +95,44 @@ func TestWipedStore(t *testing.T) {
 	}
 }
 
+// TestNewStreamOfAnOperator: a stream that somebody else made anew has a new epoch,
+// at once and also for a node that has only listened.
+func TestNewStreamOfAnOperator(t *testing.T) {
+	srv := startJetStream(t, server.Options{})
+	nodes := startStoring(t, srv, 2)
+	target := channelOf(t, "acme", "log:1")
+	nodes[1].acquire(t, target)
+	old := nodes[0].accept(t, msg(target, "old")).Position
+	nodes[1].sink.awaitPayload(t, "old")
+	js, err := jetstream.New(tap(t, srv.ClientURL()))
+	if err != nil {
+		t.Fatalf("jetstream: %v", err)
+	}
+	made, err := js.Stream(t.Context(), "PD1H")
+	if err == nil {
+		err = js.DeleteStream(t.Context(), "PD1H")
+	}
+	if err == nil {
+		_, err = js.CreateOrUpdateStream(t.Context(), made.CachedInfo().Config)
+	}
+	if err != nil {
+		t.Fatalf("stream: %v", err)
+	}
+	eventually(t, "stored again", func() bool {
+		a, err := nodes[1].Publish(t.Context(), msg(target, "new"))
+		if err == nil && a.Position.Epoch == old.Epoch {
+			t.Fatalf("stored at %+v, the old epoch is %q", a.Position, old.Epoch)
+		}
+		return err == nil
+	})
+	for _, n := range nodes {
+		eventually(t, "new epoch", func() bool {
+			epoch, _, err := n.Last(t.Context(), []address.Target{target})
+			return err == nil && epoch != old.Epoch
+		})
+	}
+}
+
 // TestStreamThatWentBackwards: offsets that were given out are not given out again
 // in the same epoch.
 func TestStreamThatWentBackwards(t *testing.T) {

@@ -105,7 +105,7 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 		err = st.asker.hear(subjectEpochCopied)
 	}
 	if err == nil {
-		err = st.asker.hear(subjectLeaderElected)
+		err = st.asker.hear(subjectAdvisories)
 	}
 	if err != nil {
 		st.asker.close()
@@ -114,8 +114,9 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 	return st, nil
 }
 
-// subjectLeaderElected is where JetStream tells that a stream has a new leader.
-const subjectLeaderElected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + streamHistory
+// subjectAdvisories is where JetStream tells that the stream has a new leader, or
+// was made, deleted or restored.
+const subjectAdvisories = "$JS.EVENT.ADVISORY.STREAM.*." + streamHistory
 
 // run starts the goroutines. close ends them.
 func (s *store) run() {

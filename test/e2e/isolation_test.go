@@ -217,7 +217,7 @@ const (
 		`|q\.(?:hello|stats|confirm|interest)|ep\.history|r\.` + plainToken + `\.[0-9]+)$|` +
 		`^pdh1\.` + targetToken + `$|^pdk1\.(?:e\.` + targetToken + `|t\.` + nameToken + `|a)$|^pde1\.history$|` + streamsRegex
 	interestRegex = `^pd1\.(?:\*\.` + targetToken + `|t\.` + nameToken + `|a|hb\.\*|q\.\*|ep\.history|r\.` + plainToken + `\.\*)$|` +
-		`^\$JS\.EVENT\.ADVISORY\.STREAM\.LEADER_ELECTED\.PD1H$|` + answersRegex
+		`^\$JS\.EVENT\.ADVISORY\.STREAM\.\*\.PD1H$|` + answersRegex
 	// The API of JetStream and what it tells of the streams of pushd.
 	streamsRegex = `^\$JS\.API\.(?:INFO|STREAM\.(?:INFO|CREATE|UPDATE|MSG\.GET)\.PD1[HKE]|DIRECT\.GET\.PD1[HKE](?:\..*)?)$|` +
 		`^\$JS\.EVENT\.ADVISORY\.(?:API|STREAM\.[A-Z_]+\.PD1[HKE])$|` + answersRegex
