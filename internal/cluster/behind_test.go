@@ -179,7 +179,7 @@ func startBehind(t *testing.T, kept history.Limit) (*store, address.Target, *beh
 	o.NodeName, o.NATSURL = "n1", srv.ClientURL()
 	s := &store{
 		opts: &HistoryOptions{Rules: history.Rules{Inbox: kept}}, timeout: 5 * time.Second,
-		present: func() bool { return true },
+		present: func() bool { return true }, metrics: newMetrics(nil),
 	}
 	s.epoch.Store(&epoch{id: "e"})
 	s.replicas.Store(3)
