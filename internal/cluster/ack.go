@@ -66,7 +66,7 @@ type ack struct {
 
 // reply takes the answer of the stream.
 func (p *put) reply(msg *nats.Msg) bool {
-	if len(msg.Data) == 0 && msg.Header.Get("Status") == statusNoResponders {
+	if len(msg.Data) == 0 && msg.Header.Get(headerStatus) == statusNoResponders {
 		p.failed(errors.Join(message.ErrUnavailable, errNoAnswerer))
 		return true
 	}

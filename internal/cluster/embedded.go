@@ -172,10 +172,10 @@ func (e *embedded) shutdownLocked() {
 
 // restart ends the server of a lone node and starts it anew, on what is stored.
 // A stream that met a full disk takes nothing before that, which is why the
-// mender of the store calls it. The connection of
-// this node comes back by itself, some time after restart has returned. ctx
-// bounds the start, not the end. After an error no server runs, and restart may
-// be called again. Calls wait for one another.
+// mender of the store calls it. The connections of this node come back by
+// themselves, some time after restart has returned. ctx bounds the start, not the
+// end. After an error no server runs, and restart may be called again. Calls wait
+// for one another.
 func (e *embedded) restart(ctx context.Context) error {
 	if !e.opts.alone() {
 		return errors.New("only the server of a lone node is restarted: those of a mesh lead for others")

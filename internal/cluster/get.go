@@ -122,8 +122,8 @@ func (s *store) first(ctx context.Context, stream string, offset uint64) (origin
 	return original{message.ID(e.GetId()), string(e.GetFingerprint())}, nil
 }
 
-// entry of the history: where it stands, and what is there unless it can't be
-// read or has expired.
+// storedEntry is one entry of the history: where it stands, and what is there
+// unless it can't be read or has expired.
 type storedEntry struct {
 	offset  uint64
 	pending uint64 // how many of the same target are behind it

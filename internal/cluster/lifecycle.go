@@ -89,9 +89,9 @@ func (r *Router) watchDrops(ctx context.Context) {
 
 // Close leaves the cluster: what is queued is published, the other nodes are
 // told, interest ends, what has come is delivered, and the embedded server goes
-// last, after it has handed over the streams that it leads. ctx bounds the waits for NATS; once it is done Close only frees what
-// the node holds, and says in its error what was cut short. Later calls do
-// nothing.
+// last, after it has handed over the streams that it leads. ctx bounds the waits
+// for NATS; once it is done Close only frees what the node holds, and says in its
+// error what was cut short. Later calls do nothing.
 func (r *Router) Close(ctx context.Context) error {
 	var err error
 	r.closing.Do(func() { err = r.close(ctx) })

@@ -22,7 +22,7 @@ const (
 	dropLaneFull    = "lane_full"    // the sink is too slow
 	dropInboundFull = "inbound_full" // this node is too slow
 	dropControlFull = "control_full" // too much talk between nodes
-	dropUnavailable = "unavailable"  // NATS went away after Enqueue
+	dropUnavailable = "unavailable"  // NATS or the history did not take it, and nobody waits
 )
 
 // Who is asked for what is stored.

@@ -73,7 +73,8 @@ func newPublisher(out outlet, o Options, self identity, live *atomic.Bool, m *me
 	}
 }
 
-// enqueue queues m. See Router.Enqueue.
+// enqueue queues m for nobody who waits: what fails later is counted, unless only
+// the server knows. See Router.Enqueue.
 func (p *publisher) enqueue(m *message.Message) error {
 	out, err := p.seal(m)
 	if err != nil {
@@ -207,7 +208,7 @@ func (p *publisher) write(out *outgoing) error {
 		return message.ErrUnavailable
 	case time.Now().After(out.deadline):
 		p.metrics.drop(dropExpired)
-		return message.ErrUnavailable
+		return fmt.Errorf("publish: %w: %w", message.ErrUnavailable, errExpired)
 	case !p.live.Load():
 		err = message.ErrUnavailable
 	default:

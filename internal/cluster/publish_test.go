@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/message"
 )
@@ -171,4 +174,38 @@ func TestSubmitIsDoneWhenNATSHasIt(t *testing.T) {
 			t.Errorf("after close: %v", err)
 		}
 	})
+}
+
+// TestEnqueuedIsCountedOnce: what expires in the queue is expired, and not lost
+// besides. Nobody waits for it, so nothing is flushed.
+func TestEnqueuedIsCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &slowOutlet{}
+		p := testPublisher(out)
+		r := &Router{pub: p, metrics: p.metrics}
+		late := testMessage("late")
+		late.Deadline = time.Now().Add(time.Second)
+		for _, m := range []*message.Message{late, testMessage("x")} {
+			if err := r.Enqueue(m); err != nil {
+				t.Fatalf("enqueue: %v", err)
+			}
+		}
+		pass(2 * time.Second)
+		p.close()
+		p.runWriter()
+		p.runFlusher()
+		expired := counted(t, p.metrics.dropped.WithLabelValues(dropExpired))
+		lost := counted(t, p.metrics.dropped.WithLabelValues(dropUnavailable))
+		if expired != 1 || lost != 0 || out.published != 1 || out.flushes != 0 {
+			t.Errorf("%v expired, %v lost, %d published, %d flushes", expired, lost, out.published, out.flushes)
+		}
+	})
+}
+
+func counted(t *testing.T, c prometheus.Counter) float64 {
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatalf("read a counter: %v", err)
+	}
+	return m.GetCounter().GetValue()
 }

@@ -180,7 +180,7 @@ type call struct {
 }
 
 func (c *call) reply(msg *nats.Msg) bool {
-	last := !c.many || msg.Header.Get("Status") != ""
+	last := !c.many || msg.Header.Get(headerStatus) != ""
 	select {
 	case c.answers <- msg:
 	default:
@@ -219,11 +219,11 @@ func (a *asker) ask(ctx context.Context, subject string, request any, most int, 
 		select {
 		case msg, ok := <-c.answers:
 			switch {
-			case ok && len(msg.Data) == 0 && msg.Header.Get("Status") == statusNoResponders:
+			case ok && len(msg.Data) == 0 && msg.Header.Get(headerStatus) == statusNoResponders:
 				return nil, errors.Join(message.ErrUnavailable, errNoAnswerer)
 			case ok:
 				got = append(got, msg)
-			case len(got) == 0, c.many && got[len(got)-1].Header.Get("Status") == "":
+			case len(got) == 0, c.many && got[len(got)-1].Header.Get(headerStatus) == "":
 				return nil, fmt.Errorf("the connection broke: %w", message.ErrUnavailable)
 			default:
 				return got, nil

@@ -196,11 +196,19 @@ func (r *Router) run() {
 // with message.ErrUnavailable, and like Publish where m can't be stored. What
 // fails later is counted.
 func (r *Router) Enqueue(m *message.Message) error {
-	return r.Submit(m, func(_ message.Accepted, err error) {
-		if err != nil {
+	stream, stored, err := r.history.takes(m)
+	if err != nil {
+		return err
+	}
+	if !stream {
+		return r.pub.enqueue(m)
+	}
+	_, err = r.history.submit(m, stored, func(_ message.Accepted, err error) {
+		if err != nil && !errors.Is(err, errExpired) { // which was counted
 			r.metrics.drop(dropUnavailable)
 		}
 	})
+	return err
 }
 
 // Publish hands m to NATS and returns when NATS has it or, if m is to be stored,

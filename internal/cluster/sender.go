@@ -53,7 +53,7 @@ func (w *sender) first(p *put) {
 	}
 	if d := p.msg.Deadline; !d.IsZero() && time.Now().After(d) {
 		w.s.metrics.drop(dropExpired)
-		p.finish(message.Accepted{}, message.ErrUnavailable)
+		p.finish(message.Accepted{}, fmt.Errorf("store: %w: %w", message.ErrUnavailable, errExpired))
 		return
 	}
 	w.sent = append(w.sent, p)

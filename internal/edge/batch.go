@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"errors"
 	"iter"
 
 	"github.com/aegisx/pushd/internal/edge/handshake"
@@ -120,6 +119,3 @@ func (c *conn) refusePieceLocked(piece []byte) {
 
 // errTooFast refuses what is over the rate.
 var errTooFast = &fault{codeRateLimited, textRateLimited}
-
-// errMessageEnd says that a message is longer than what is there.
-var errMessageEnd = errors.New("a message is cut off")

@@ -16,10 +16,7 @@ func (l *loop) call(f func()) {
 	l.calls.mu.Lock()
 	l.calls.waiting = append(l.calls.waiting, f)
 	l.calls.mu.Unlock()
-	select {
-	case l.kick <- struct{}{}:
-	default: // a drain is due anyway
-	}
+	l.wake()
 }
 
 // callLocked does what waits.

@@ -241,7 +241,7 @@ func (l *loop) wake() {
 }
 
 // tryDrain drains the inbox unless somebody is at work on this loop, or t has
-// many members. What is posted meanwhile kicks the loop's goroutine.
+// many members. What is put there meanwhile wakes the loop's goroutine.
 func (l *loop) tryDrain(t address.Target) bool {
 	if t.Kind() == address.KindAll || !l.mu.TryLock() {
 		return false

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"iter"
 	"strconv"
 
@@ -10,6 +11,9 @@ import (
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 )
+
+// errMessageEnd says that a message is longer than what is there.
+var errMessageEnd = errors.New("a message is cut off")
 
 // delimited yields the messages of a frame, each behind its length as a varint.
 func delimited(payload []byte) iter.Seq2[[]byte, error] {
