@@ -10,8 +10,9 @@ import (
 const (
 	// sampleEvery is how often the memory of the server is looked at.
 	sampleEvery = 250 * time.Millisecond
-	// steadySamples is for how many of them it must not change.
-	steadySamples = 8
+	// steadySamples is for how many of them it must not change: for longer than a
+	// server may wait before it gives memory back, which is 16 s.
+	steadySamples = 72
 	// steadyShare and steadyBytes are what counts as no change.
 	steadyShare = 0.002
 	steadyBytes = 64 << 10

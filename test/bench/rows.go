@@ -46,7 +46,7 @@ type scale struct {
 
 func fullScale() scale {
 	return scale{
-		rounds: 3, budget: 270 * time.Second, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 12 * time.Second,
+		rounds: 3, budget: 340 * time.Second, few: 1000, many: 10_000, users: 1000, connects: 10_000, idleLow: 2000, idleHigh: 12_000, settle: 45 * time.Second,
 		recoveries: 400, storm: 10_000, stormChannels: 100,
 		warmup: 500 * time.Millisecond, duration: 2 * time.Second, unicast: 1500 * time.Millisecond,
 	}
