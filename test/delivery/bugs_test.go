@@ -40,8 +40,8 @@ func bugs() map[string]bug {
 			"\to.frames = append(o.frames, f)\n\tif n := len(o.frames); n > 2 {\n\t\to.frames[n-1], o.frames[n-2] = o.frames[n-2], o.frames[n-1]\n\t}\n", "reordered",
 		},
 		"ack before store": {
-			"internal/cluster/put.go", "\tp.done = done\n\tif err := s.push(p); err != nil {\n\t\treturn nil, err\n\t}\n",
-			"\tp.done = func(message.Accepted, error) {}\n\tif err := s.push(p); err != nil {\n\t\treturn nil, err\n\t}\n\tdone(message.Accepted{ID: m.ID}, nil)\n", "accepted without an offset",
+			"internal/cluster/put.go", "\tif err := s.push(p); err != nil {\n\t\treturn nil, err\n\t}\n\treturn p, nil\n",
+			"\tp.done = func(message.Accepted, error) {}\n\tif err := s.push(p); err != nil {\n\t\treturn nil, err\n\t}\n\tdone(message.Accepted{ID: m.ID}, nil)\n\treturn p, nil\n", "accepted without an offset",
 		},
 		"skip the tenant check": {
 			"internal/edge/join.go", "\ttarget, err := address.ChannelTarget(c.principal.Tenant, channel)\n\tif err != nil || !c.loop.hub.opts.Policy.MayJoin(",
