@@ -76,7 +76,7 @@ func (p parser) check(t *testing.T, s string, ok bool) {
 	}
 }
 
-// TestLimits holds the bounds of PROTOCOL.md, which count bytes.
+// TestLimits holds the bounds of docs/protocol.md, which count bytes.
 func TestLimits(t *testing.T) {
 	if address.MaxTenant != 128 || address.MaxUser != 128 || address.MaxChannel != 200 || address.MaxType != 64 {
 		t.Error("the bounds are not those of the contract")

@@ -306,7 +306,7 @@ func byOptions() []refusal {
 	}
 }
 
-// statuses is the list of PROTOCOL.md and RFC 9110.
+// statuses is the list of docs/protocol.md and RFC 9110.
 func statuses() map[handshake.Reason]int {
 	return map[handshake.Reason]int{
 		handshake.ReasonMalformed: 400, handshake.ReasonDuplicate: 400, handshake.ReasonHost: 400, handshake.ReasonBody: 400,
