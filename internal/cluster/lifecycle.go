@@ -53,13 +53,9 @@ func (r *Router) startBeats() {
 func (r *Router) awaitLive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.PublishTimeout)
 	defer cancel()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
 	for !r.Ready() {
-		select {
-		case <-ctx.Done():
+		if !wait(ctx, time.Millisecond) {
 			return fmt.Errorf("NATS does not answer: %w", ctx.Err())
-		case <-ticker.C:
 		}
 	}
 	return nil

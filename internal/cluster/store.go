@@ -161,14 +161,10 @@ func (s *store) awaitUp(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(s.timeout, startPatience))
 	defer cancel()
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
 	for s.epoch.Load() == nil {
-		select {
-		case <-ctx.Done():
+		if !wait(ctx, 2*time.Millisecond) {
 			s.log.Warn("the history is not there yet")
 			return
-		case <-ticker.C:
 		}
 	}
 }

@@ -43,14 +43,10 @@ func newFeeds(h *Hub) *feeds {
 		hub:     h,
 		stop:    stop,
 		stopped: base.Done(),
-		within: func(f func(context.Context)) {
-			ctx, cancel := context.WithTimeout(base, historyTimeout)
-			defer cancel()
-			f(ctx)
-		},
-		asks: asks{nudge: make(chan struct{}, 1)},
-		most: mostKept,
-		all:  make(map[address.Target]*feed),
+		within:  within(base),
+		asks:    asks{nudge: make(chan struct{}, 1)},
+		most:    mostKept,
+		all:     make(map[address.Target]*feed),
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// maxReads bounds the reads of the history at once.
+	// maxReads bounds the reads of the history for clients at once.
 	maxReads = 32
-	// readTimeout bounds one of them.
-	readTimeout = 5 * time.Second
+	// historyTimeout bounds one question to the history, for a client or a feed.
+	historyTimeout = 5 * time.Second
 )
 
 // reads runs reads of the history, each in a goroutine of its own. The hub owns
@@ -27,12 +27,18 @@ func newReads() *reads {
 	base, stop := context.WithCancel(context.Background())
 	return &reads{
 		places: make(chan struct{}, maxReads),
-		within: func(f func(context.Context)) {
-			ctx, cancel := context.WithTimeout(base, readTimeout)
-			defer cancel()
-			f(ctx)
-		},
-		stop: stop,
+		within: within(base),
+		stop:   stop,
+	}
+}
+
+// within returns what calls f with a context that ends with base, or after
+// historyTimeout.
+func within(base context.Context) func(f func(context.Context)) {
+	return func(f func(context.Context)) {
+		ctx, cancel := context.WithTimeout(base, historyTimeout)
+		defer cancel()
+		f(ctx)
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 const (
 	// maxReaders bounds the reads for feeds at once.
 	maxReaders = 32
-	// historyTimeout bounds one question to the history.
-	historyTimeout = 5 * time.Second
 	// pageMessages and pageBytes bound one page.
 	pageMessages = 256
 	pageBytes    = 1 << 20
