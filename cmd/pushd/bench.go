@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -108,7 +109,7 @@ type benchRun struct {
 type benchWatch struct {
 	// stop is closed to end the scenario early.
 	stop <-chan struct{}
-	// show takes the progress; nil where nobody looks on.
+	// show takes the progress.
 	show func(bench.Progress)
 }
 
@@ -148,6 +149,8 @@ func (f *benchFlags) run(cmd *cobra.Command, r benchRun) error {
 	if isTerminal(errOut) {
 		line = &bench.Line{W: errOut, Title: r.name}
 		w.show = line.Show
+	} else {
+		w.show = sayOnceLevel(errOut, r.name)
 	}
 	hard, finish := atOnce(cmd.Context(), now)
 	defer finish()
@@ -162,6 +165,20 @@ func (f *benchFlags) run(cmd *cobra.Command, r benchRun) error {
 		return f.target.explain(err)
 	}
 	return report.write(cmd.OutOrStdout(), f.output)
+}
+
+// sayOnceLevel returns what shows progress where no terminal is: a log gets one
+// line, when all connections are made and no more is to be seen than that they
+// are kept. Not safe for concurrent use.
+func sayOnceLevel(w io.Writer, title string) func(bench.Progress) {
+	said := false
+	return func(p bench.Progress) {
+		if !p.Level || said {
+			return
+		}
+		said = true
+		_, _ = fmt.Fprintf(w, "%s: %d %s\n", title, p.Done, p.What) // Who sees no progress still sees the result.
+	}
 }
 
 // atOnce returns a context that ends when now is closed, and no sooner: the

@@ -25,6 +25,7 @@ const patience = 20 * time.Second
 // running is a command line that goes on until it is stopped.
 type running struct {
 	lines  chan string // of stdout, closed at its end
+	errs   chan string // of stderr, likewise
 	stop   context.CancelFunc
 	result chan result // one
 }
@@ -33,20 +34,24 @@ type running struct {
 func startCommand(t *testing.T, env variables, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{lines: make(chan string, 1000), stop: cancel, result: make(chan result, 1)}
-	reader, writer := io.Pipe()
+	r := &running{lines: make(chan string, 1000), errs: make(chan string, 1000), stop: cancel, result: make(chan result, 1)}
 	var wg sync.WaitGroup
+	pipe := func(lines chan<- string) io.WriteCloser {
+		reader, writer := io.Pipe()
+		wg.Go(func() {
+			defer close(lines)
+			for s := bufio.NewScanner(reader); s.Scan(); {
+				lines <- s.Text()
+			}
+		})
+		return writer
+	}
+	out, errOut := pipe(r.lines), pipe(r.errs)
 	wg.Go(func() {
-		defer close(r.lines)
-		for s := bufio.NewScanner(reader); s.Scan(); {
-			r.lines <- s.Text()
-		}
-	})
-	wg.Go(func() {
-		var errOut strings.Builder
-		code := execute(ctx, args, env.lookup, strings.NewReader(""), writer, &errOut)
-		_ = writer.Close()
-		r.result <- result{code: code, err: errOut.String()}
+		var said strings.Builder
+		code := execute(ctx, args, env.lookup, strings.NewReader(""), out, io.MultiWriter(&said, errOut))
+		_, _ = out.Close(), errOut.Close()
+		r.result <- result{code: code, err: said.String()}
 	})
 	t.Cleanup(func() {
 		cancel()
@@ -58,10 +63,16 @@ func startCommand(t *testing.T, env variables, args ...string) *running {
 // await returns the next line of stdout that holds text.
 func (r *running) await(t *testing.T, text string) string {
 	t.Helper()
+	return r.awaitIn(t, r.lines, text)
+}
+
+// awaitIn returns the next line that holds text.
+func (r *running) awaitIn(t *testing.T, lines <-chan string, text string) string {
+	t.Helper()
 	timeout := time.After(patience)
 	for {
 		select {
-		case line, ok := <-r.lines:
+		case line, ok := <-lines:
 			if !ok {
 				end := <-r.result
 				t.Fatalf("ended with %+v before %q", end, text)
