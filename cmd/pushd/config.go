@@ -17,6 +17,12 @@ type environment func(name string) (value string, ok bool)
 // it.
 func systemEnvironment() environment { return os.LookupEnv }
 
+// setsGOGC reports whether the operator has chosen when the runtime collects.
+func setsGOGC(env environment) bool {
+	value, ok := env("GOGC")
+	return ok && value != ""
+}
+
 // config is all that can be set for serve. The fields are exported so that
 // printing a config by any means goes through the methods of secret.
 type config struct {

@@ -20,9 +20,6 @@ const (
 	// tidyPause is the least time from one tidying to the next. Without it a node
 	// that has bursts shorter than a heapCheck would be tidied after each.
 	tidyPause = 16 * time.Second
-	// usualGOGC is the setting at which the heap is tidied: who has chosen
-	// another knows better.
-	usualGOGC = 100
 )
 
 // heap is what the runtime says of its memory, in bytes.
@@ -35,6 +32,8 @@ type heap struct {
 	objects uint64
 	// free is not in use, but has not been given back to the system either.
 	free uint64
+	// roots is what a collection scans beside the heap.
+	roots uint64
 }
 
 // readHeap returns a function that asks the runtime.
@@ -44,16 +43,18 @@ func readHeap() func() heap {
 		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/scan/stack:bytes"},
+		{Name: "/gc/scan/globals:bytes"},
 	}
 	return func() heap {
 		metrics.Read(samples)
-		var values [4]uint64
+		var values [6]uint64
 		for i, s := range samples {
 			if s.Value.Kind() == metrics.KindUint64 {
 				values[i] = s.Value.Uint64()
 			}
 		}
-		return heap{values[0], values[1], values[2], values[3]}
+		return heap{values[0], values[1], values[2], values[3], values[4] + values[5]}
 	}
 }
 
@@ -81,31 +82,43 @@ func (r *rest) worthTidying(h heap, now time.Time) bool {
 	return true
 }
 
-// tidyAtRest gives memory back when the node comes to rest, until ctx ends. The
-// runtime collects when the heap has doubled, which with idle clients may take
-// for ever: what a rush of connects leaves behind would stay.
-func tidyAtRest(ctx context.Context) {
-	gogc := []metrics.Sample{{Name: "/gc/gogc:percent"}}
-	if metrics.Read(gogc); gogc[0].Value.Kind() != metrics.KindUint64 || gogc[0].Value.Uint64() != usualGOGC {
-		return
-	}
-	watchHeap(ctx, readHeap(), debug.FreeOSMemory)
+// heapActs are what watchHeap does. They may take as long as a collection.
+type heapActs struct {
+	// tidy collects and gives what is free back to the system.
+	tidy func()
+	// pace sets by how many percent the heap may grow before it is collected.
+	pace func(percent int)
 }
 
-// watchHeap looks at the heap once each heapCheck, and tidies where that is
-// worth it, until ctx ends.
-func watchHeap(ctx context.Context, read func() heap, tidy func()) {
+// tendHeap sees to it that the heap is collected no more often than is good for
+// it, and once when the node comes to rest, until ctx ends. The runtime collects
+// when the heap has doubled: with little that is live this is too often, and
+// with idle clients it may take for ever, so that what a rush of connects leaves
+// behind would stay.
+func tendHeap(ctx context.Context) {
+	acts := heapActs{tidy: debug.FreeOSMemory, pace: func(percent int) { debug.SetGCPercent(percent) }}
+	watchHeap(ctx, readHeap(), collections(ctx), newPacer(debug.SetMemoryLimit(-1)), acts)
+}
+
+// watchHeap looks at the heap after each collection, to set the pace, and once
+// each heapCheck, to tidy where that is worth it, until ctx ends.
+func watchHeap(ctx context.Context, read func() heap, collected <-chan struct{}, p *pacer, acts heapActs) {
 	ticker := time.NewTicker(heapCheck)
 	defer ticker.Stop()
+	defer acts.pace(usualGOGC)
 	var r rest
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-collected:
+			if percent, changed := p.percent(read(), time.Now()); changed {
+				acts.pace(percent)
+			}
 		case <-ticker.C:
-		}
-		if r.worthTidying(read(), time.Now()) {
-			tidy()
+			if r.worthTidying(read(), time.Now()) {
+				acts.tidy()
+			}
 		}
 	}
 }

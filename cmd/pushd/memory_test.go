@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -16,15 +17,15 @@ func TestWorthTidying(t *testing.T) {
 		now  heap
 		want bool
 	}{
-		"garbage":             {heap{500 * mb, 64 * mb, 80 * mb, 0}, true},
-		"free memory":         {heap{500 * mb, 64 * mb, 64 * mb, 16 * mb}, true},
-		"both together":       {heap{500 * mb, 64 * mb, 72 * mb, 8 * mb}, true},
-		"too little":          {heap{500 * mb, 64 * mb, 72 * mb, 8*mb - 1}, false},
-		"nearly at rest":      {heap{500*mb + mb/2, 64 * mb, 80 * mb, 0}, true},
-		"at work":             {heap{500*mb + mb/2 + 1, 64 * mb, 120 * mb, 0}, false},
-		"a small heap":        {heap{500 * mb, 2 * mb, 3 * mb, 0}, true},
-		"little on a small":   {heap{500 * mb, 2 * mb, 3*mb - 1, 0}, false},
-		"no objects know yet": {heap{500 * mb, 64 * mb, 60 * mb, 0}, false},
+		"garbage":             {heap{500 * mb, 64 * mb, 80 * mb, 0, 0}, true},
+		"free memory":         {heap{500 * mb, 64 * mb, 64 * mb, 16 * mb, 0}, true},
+		"both together":       {heap{500 * mb, 64 * mb, 72 * mb, 8 * mb, 0}, true},
+		"too little":          {heap{500 * mb, 64 * mb, 72 * mb, 8*mb - 1, 0}, false},
+		"nearly at rest":      {heap{500*mb + mb/2, 64 * mb, 80 * mb, 0, 0}, true},
+		"at work":             {heap{500*mb + mb/2 + 1, 64 * mb, 120 * mb, 0, 0}, false},
+		"a small heap":        {heap{500 * mb, 2 * mb, 3 * mb, 0, 0}, true},
+		"little on a small":   {heap{500 * mb, 2 * mb, 3*mb - 1, 0, 0}, false},
+		"no objects know yet": {heap{500 * mb, 64 * mb, 60 * mb, 0, 0}, false},
 	} {
 		r := rest{}
 		if r.worthTidying(before, time.Now()) {
@@ -82,7 +83,8 @@ func TestBurstsAreTidiedSeldom(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), took)
 		defer cancel()
 		var watcher sync.WaitGroup
-		watcher.Go(func() { watchHeap(ctx, read, tidy) })
+		acts := heapActs{tidy: tidy, pace: func(int) {}}
+		watcher.Go(func() { watchHeap(ctx, read, nil, newPacer(math.MaxInt64), acts) })
 		watcher.Wait()
 		// With each 17th second, as a burst's end comes once a second.
 		if least := int(took / (17 * time.Second)); tidied < least {

@@ -218,7 +218,9 @@ func (n *node) run() {
 	n.control.SetServing(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stopWatch = cancel
-	n.serving.Go(func() { tidyAtRest(ctx) })
+	if !setsGOGC(systemEnvironment()) {
+		n.serving.Go(func() { tendHeap(ctx) })
+	}
 	if n.certs != nil {
 		n.serving.Go(func() { n.certs.watch(ctx, certificateCheck) })
 	}
