@@ -53,9 +53,10 @@ processors.
 
 With --url wss:// the clients speak TLS, 1.2 or 1.3, with a whole handshake each,
 and with --tls the calls do. Certificates are checked: --ca-file names an authority
-that the system does not know. TLS costs this side about what it costs the server,
-and a client takes a goroutine and some 40 KiB here: on one machine, and with many
-clients, it is this side that may be measured.
+that the system does not know. TLS costs this side too: a handshake about what it
+costs the server, a message twice what it costs without, a client a goroutine and
+some 40 KiB. With many clients, and above all on the server's machine, it may be this
+side that is measured.
 
 Only loopback addresses are loaded, unless --allow-remote is given: the other
 addresses of this machine need it too.

@@ -38,7 +38,7 @@ func (p *pacer) wait(d time.Duration) error {
 	}
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
 	var err error
-	closed := p.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) }) //nolint:gosec // A descriptor.
+	closed := p.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
 	if err = errors.Join(closed, err); err != nil {
 		return fmt.Errorf("set timer: %w", err)
 	}
