@@ -37,7 +37,7 @@
 //
 // The generator usually shares its machine with the server. On Linux a few
 // epoll loops hold all connections and read frame headers and no more; other
-// systems have a goroutine per connection, and so has TLS,
-// whose handshakes cost the generator about what they cost the server. Connections are closed by a reset,
-// so that no port waits for its last packets to be forgotten.
+// systems have a goroutine per connection, and so has TLS, whose handshakes
+// cost the generator about what they cost the server. Connections are closed by
+// a reset, so that no port waits for its last packets to be forgotten.
 package bench
