@@ -40,7 +40,10 @@ func (d *streams) start(ctx context.Context, sessions []*session, timer *pacer) 
 	stop := context.AfterFunc(ctx, timer.close)
 	defer stop()
 	for _, s := range sessions {
-		if timer.wait(s.due-d.pool.now()) != nil {
+		if err := timer.wait(s.due - d.pool.now()); err != nil {
+			if ctx.Err() == nil {
+				d.pool.fail(err)
+			}
 			return
 		}
 		select {
