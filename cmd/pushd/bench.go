@@ -29,10 +29,12 @@ const benchHelp = `Put load on a pushd and measure it from outside.
 
 Closed loop, the default: --in-flight messages are under way at once, and the
 next follows when one has reached all its receivers; with notify, when its call
-has returned. It finds the most that the server can do. Open loop, with --rate:
-messages are due at fixed times, whatever became of those before. It finds how
-long messages take at that load. All times are measured from when a message was
-due, so that a server that stalls is charged for everything that had to wait.
+has returned; with connect, when a client is ready. It finds the most that the
+server can do. Open loop, with --rate: messages, or clients with connect, are due
+at fixed times, whatever became of those before. It finds how long they take at
+that load. All times are measured from when a message or client was due, so that
+a server that stalls is charged for everything that had to wait, also for room
+below --in-flight, which then bounds the calls or the clients that are connecting.
 
 It is a failure, with exit code 1, when a call fails or the server closes a
 connection. With fanout and unicast every message is numbered, and it is a
@@ -47,7 +49,14 @@ Clients are users bench-0, bench-1 and so on of --tenant, and members of its
 channel "bench"; nobody else gets a message. Run one bench per tenant at a time.
 Their tokens are signed with --secret-file, which must be a secret of the server.
 The load comes from this machine: where the server runs here too, they share its
-processors. TLS is not spoken.
+processors.
+
+With --url wss:// the clients speak TLS, 1.2 or 1.3, with a whole handshake each,
+and with --tls the calls do. Certificates are checked: --ca-file names an authority
+that the system does not know. TLS costs this side too: a handshake about what it
+costs the server, a message twice what it costs without, a client a goroutine and
+some 40 KiB. With many clients, and above all on the server's machine, it may be this
+side that is measured.
 
 Only loopback addresses are loaded, unless --allow-remote is given: the other
 addresses of this machine need it too.

@@ -13,28 +13,38 @@ import (
 func newBenchConnectCommand() *cobra.Command {
 	f := &benchFlags{output: outputText}
 	var hold time.Duration
+	var rate float64
 	cmd := &cobra.Command{
 		Use:   "connect",
 		Short: "Measure how fast clients connect",
-		Long: `Measure how fast clients connect: TCP, upgrade, token, one join, and the answer
-to it. As soon as one is ready the next begins, so that --in-flight of them are
-always under way. With --hold they stay open, which shows what idle connections
-cost the server; one that ends meanwhile is a failure. "pushd bench --help" has
-what all benches share, and the fields of --output json.
+		Long: `Measure how fast clients connect: TCP, TLS with wss://, upgrade, token, one join,
+and the answer to it. As soon as one is ready the next begins, so that --in-flight
+of them are always under way. With --rate they are due at fixed times instead, and
+one that is due while --in-flight are under way waits, which counts as its own time.
+With --hold they stay open, which shows what idle connections cost the server; one
+that ends meanwhile is a failure. "pushd bench --help" has what all benches share,
+and the fields of --output json.
 
 Each connection takes an open file here and one at the server: ulimit -n.`,
 		Example: `  pushd bench connect --secret-file secret.txt --clients 5000
+  pushd bench connect --secret-file secret.txt --clients 5000 --rate 500
   pushd bench connect --secret-file secret.txt --clients 5000 --hold 10m
+  pushd bench connect --secret-file secret.txt --url wss://127.0.0.1:8443/ws --ca-file ca.pem
   pushd bench connect --secret-file secret.txt --url ws://push.internal:8080/ws --allow-remote`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o := bench.ConnectOptions{Clients: f.clients, InFlight: f.inFlight, Hold: hold}
+			o := bench.ConnectOptions{Clients: f.clients, Rate: rate, InFlight: f.inFlight, Hold: hold}
 			plan := fmt.Sprintf("%d clients connect, %d at once", f.clients, f.inFlight)
+			lasts := hold
+			if err := o.Validate(); err == nil && rate > 0 {
+				plan = fmt.Sprintf("%d clients connect, %g due in a second", f.clients, rate)
+				lasts += time.Duration(float64(f.clients) / rate * float64(time.Second))
+			}
 			if hold > 0 {
 				plan += ", and stay for " + shortDuration(hold)
 			}
 			return f.run(cmd, benchRun{
-				name: "connect", plan: plan, clients: f.clients, lasts: hold, validate: o.Validate,
+				name: "connect", plan: plan, clients: f.clients, lasts: lasts, validate: o.Validate,
 				measure: func(ctx context.Context, s bench.Server, w benchWatch) (benchResult, error) {
 					o.Stop, o.Progress = w.stop, w.show
 					r, err := bench.Connect(ctx, s, o)
@@ -46,7 +56,8 @@ Each connection takes an open file here and one at the server: ulimit -n.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.IntVar(&f.clients, "clients", 1000, "connections that are made")
-	fs.IntVar(&f.inFlight, "in-flight", 64, "connections that are being made at once")
+	fs.Float64Var(&rate, "rate", 0, "connections that are due in a second, open loop; 0: closed loop")
+	fs.IntVar(&f.inFlight, "in-flight", 64, "connections that are being made at once; with --rate: at most")
 	fs.DurationVar(&hold, "hold", 0, "how long they stay open after the last; 0: not at all")
 	f.target.addClientFlags(fs)
 	f.target.addCommonFlags(fs)

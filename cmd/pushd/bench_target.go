@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -25,8 +26,11 @@ const connectAllowance = time.Hour
 
 // benchTarget says which pushd is loaded, and in whose name.
 type benchTarget struct {
-	client           client
-	url              string
+	client client
+	url    string
+	trust  trust
+	// tls is what trust says, when anything speaks TLS; check reads it.
+	tls              *tls.Config
 	secret           tokenSecret
 	key              secret // what secret holds; check reads it
 	tenant           string
@@ -54,6 +58,7 @@ func (t *benchTarget) addCallFlags(fs *pflag.FlagSet) { t.client.addAddressTo(fs
 func (t *benchTarget) addCommonFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.tenant, "tenant", "bench", "tenant of the users")
 	fs.IntVar(&t.pid, "pid", 0, "process of a server on this machine, whose CPU time is measured; Linux only")
+	t.trust.addTo(fs)
 	fs.BoolVar(&t.allowRemote, "allow-remote", false, "load a server whose address is not loopback")
 }
 
@@ -77,6 +82,11 @@ func (t *benchTarget) check(ctx context.Context, r benchRun) error {
 			return err
 		}
 	}
+	secure := r.clients > 0 && strings.HasPrefix(t.url, "wss:")
+	if t.tls, err = t.trust.configIf(secure || r.calls && t.client.TLS, "--url wss://, and with --tls"); err != nil {
+		return err
+	}
+	t.client.trust, t.client.trustsOthers = t.trust, secure
 	if r.calls {
 		return t.checkServer(ctx)
 	}
@@ -88,8 +98,8 @@ func (t *benchTarget) checkURL(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return usagef("--url: %w", err)
-	case u.Scheme != "ws":
-		return usagef("--url must begin with ws://: TLS would measure this side of it too")
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return usagef("--url must begin with ws:// or wss://")
 	case u.Hostname() == "":
 		return usagef("--url %s has no host", t.url)
 	case !t.key.isSet():
@@ -190,7 +200,7 @@ func (t *benchTarget) open(ctx context.Context, r benchRun, do func(*bench.Pushd
 		TokenLife: r.lasts + connectAllowance, PID: t.pid, Store: r.store, Stream: r.stream,
 	}
 	if r.clients > 0 {
-		b.WebSocket, b.Addresses = t.url, t.addresses
+		b.WebSocket, b.Addresses, b.TLS = t.url, t.addresses, t.tls
 	}
 	with := func(calls grpc.ClientConnInterface) error {
 		s, err := bench.NewPushd(ctx, b, calls)
@@ -237,6 +247,6 @@ func (t *benchTarget) explain(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w\n  Is pushd serving at %s? Another address is given by --url.", err, t.url) //nolint:staticcheck,revive // A hint for people.
 	default:
-		return errors.New(printable(err.Error()))
+		return errors.New(printable(err.Error()) + hintTLS(err))
 	}
 }

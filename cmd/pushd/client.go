@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 )
@@ -24,6 +25,11 @@ const defaultServer = "127.0.0.1:9090"
 type client struct {
 	Server  string
 	KeyFile string
+	// TLS says that Server speaks it, or what stands before it: pushd does not.
+	TLS   bool
+	trust trust
+	// trustsOthers says that trust is for others than Server too.
+	trustsOthers bool
 	// Timeout bounds the calls of within.
 	Timeout time.Duration
 	// dial connects to Server in place of gRPC, which resolves names anew. Nil:
@@ -33,15 +39,19 @@ type client struct {
 
 func (c *client) addTo(fs *pflag.FlagSet) {
 	c.addAddressTo(fs)
+	c.trust.addTo(fs)
 	fs.DurationVar(&c.Timeout, "timeout", 5*time.Second, "longest wait for an answer")
 }
 
-// addAddressTo declares no timeout: it is for callers of session alone.
+// addAddressTo declares no timeout, which is for callers of session alone, and
+// nobody to trust.
 func (c *client) addAddressTo(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Server, "server", defaultServer, "address of the Control API")
 	fs.StringVar(&c.KeyFile, "key-file", "", "file with a bearer key for the Control API")
+	fs.BoolVar(&c.TLS, "tls", false, "speak TLS to --server: with a load balancer, say, for pushd does not speak it there")
 	bindEnvironment(fs, "server", "PUSHD_SERVER")
 	bindEnvironment(fs, "key-file", "PUSHD_KEY_FILE")
+	bindEnvironment(fs, "tls", "PUSHD_TLS")
 }
 
 // call runs do with a connection and a deadline.
@@ -51,8 +61,16 @@ func (c *client) call(ctx context.Context, do func(context.Context, *grpc.Client
 
 // session runs do with a connection that it closes.
 func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
+	trusted, err := c.trust.configIf(c.TLS || c.trustsOthers, "--tls")
+	if err != nil {
+		return err
+	}
+	creds := insecure.NewCredentials()
+	if c.TLS {
+		creds = credentials.NewTLS(trusted)
+	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 	}
 	if c.KeyFile != "" {

@@ -93,6 +93,7 @@ type limitsConfig struct {
 	MaxChannelsPerConnection int
 	MaxConnectionsPerUser    int
 	MaxConnections           int
+	GRPCMaxConnections       int
 	AcceptRate               float64
 	Lingers                  []string
 	InboundRate              float64

@@ -160,6 +160,8 @@ func TestRefusals(t *testing.T) {
 		"dev on other name":       {dev, []string{"--http-addr", "localhost.example:0"}, "--dev serves loopback"},
 		"open grpc":               {keyed, []string{"--grpc-addr", ":9090"}, "give --grpc-keys-file"},
 		"open grpc by name":       {keyed, []string{"--grpc-addr", "pushd.example:9090"}, "give --grpc-keys-file"},
+		"negative grpc":           {keyed, []string{"--grpc-max-connections", "-1"}, "--grpc-max-connections must not be negative"},
+		"unlimited grpc":          {keyed, []string{"--grpc-max-connections", "0"}, ""},
 		"keyed grpc":              {keyed, []string{"--grpc-addr", ":9090", "--grpc-keys-file", "k"}, ""},
 		"open metrics":            {keyed, []string{"--metrics-addr", ":9091"}, "must be a loopback address"},
 		"public http":             {keyed, []string{"--http-addr", ":443"}, ""},

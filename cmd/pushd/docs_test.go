@@ -200,11 +200,7 @@ func registeredMetrics(t *testing.T) map[string][]string {
 	if err := n.buildCluster(t.Context(), reg); err != nil {
 		t.Fatal(err)
 	}
-	server, err := control.NewServer(control.Options{MaxPayload: 1024, Registerer: reg}, n.router)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Shutdown(t.Context()); err != nil {
+	if n.control, err = control.NewServer(control.Options{Registerer: reg}, n.router); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := handshake.New(handshake.Options{Registerer: reg}); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/aegisx/pushd/internal/control"
 	"github.com/aegisx/pushd/internal/edge"
 )
 
@@ -67,6 +68,7 @@ func (c *limitsConfig) addTo(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxChannelsPerConnection, "max-channels-per-connection", d.MaxChannelsPerConnection, "channels that one connection may join")
 	fs.IntVar(&c.MaxConnectionsPerUser, "max-connections-per-user", d.MaxConnectionsPerUser, "connections of one user on this node; the newest is refused")
 	fs.IntVar(&c.MaxConnections, "max-connections", d.MaxConnections, "connections of this node; 0: unlimited")
+	fs.IntVar(&c.GRPCMaxConnections, "grpc-max-connections", control.DefaultMaxConnections, "connections of the Control API of this node; 0: unlimited")
 	fs.Float64Var(&c.AcceptRate, "accept-rate", d.AcceptRate, "upgrades a second that are let in, as many at once; 0: unlimited")
 	fs.Var(listFlag{&c.Lingers}, "channel-linger", "PATTERN=TIME: messages of such channels may wait so long, at most 5ms, for others to go out with; repeatable")
 	fs.Float64Var(&c.InboundRate, "inbound-rate", d.InboundRate, "messages a second that one connection may send for long")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,13 +27,20 @@ func newHealthCommand() *cobra.Command {
 		Long: `Check that a node serves, by the gRPC health service and, with --http, by
 /readyz. The exit code is 0 if all that was asked says so, else 1.`,
 		Example: `  pushd health
-  pushd health --http http://127.0.0.1:8080`,
+  pushd health --http http://127.0.0.1:8080
+  pushd health --http https://push.internal --ca-file ca.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			secure := strings.HasPrefix(base, "https:")
+			trusted, err := c.trust.configIf(c.TLS || secure, "--tls, and with --http https://")
+			if err != nil {
+				return err
+			}
+			c.trustsOthers = secure
 			w := cmd.OutOrStdout()
-			err := checkGRPC(cmd.Context(), &c, w)
+			err = checkGRPC(cmd.Context(), &c, w)
 			if base != "" {
-				err = errors.Join(err, checkHTTP(cmd.Context(), &c, base, w))
+				err = errors.Join(err, checkHTTP(cmd.Context(), &c, trusted, base, w))
 			}
 			return err
 		},
@@ -57,7 +65,7 @@ func checkGRPC(ctx context.Context, c *client, w io.Writer) error {
 	})
 }
 
-func checkHTTP(ctx context.Context, c *client, base string, w io.Writer) error {
+func checkHTTP(ctx context.Context, c *client, trusted *tls.Config, base string, w io.Writer) error {
 	target, err := url.JoinPath(base, "readyz")
 	if err != nil || !strings.HasPrefix(target, "http") {
 		return usagef("--http must be a URL like http://127.0.0.1:8080")
@@ -68,10 +76,10 @@ func checkHTTP(ctx context.Context, c *client, base string, w io.Writer) error {
 	if err != nil {
 		return usagef("--http: %w", err)
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: trusted}
 	answer, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("HTTP at %s: %w", base, err)
+		return explainTLS(fmt.Errorf("HTTP at %s: %w", base, err))
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxProbe))
 	if err = errors.Join(err, answer.Body.Close()); err != nil {

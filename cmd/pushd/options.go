@@ -88,9 +88,14 @@ func (c *config) clusterOptions() cluster.Options {
 	return o
 }
 
+// controlLimits returns the settings of the Control API but for its keys.
+func (c *config) controlLimits() control.Options {
+	return control.Options{MaxPayload: c.Limits.MaxMessageBytes, MaxConnections: c.Limits.GRPCMaxConnections}
+}
+
 // controlOptions returns the settings of the Control API and reads its keys.
 func (c *config) controlOptions() (control.Options, error) {
-	o := control.Options{MaxPayload: c.Limits.MaxMessageBytes}
+	o := c.controlLimits()
 	if c.Auth.GRPCKeysFile == "" {
 		return o, nil
 	}

@@ -49,7 +49,7 @@ func TestReceiptsOfANetwork(t *testing.T) {
 	token := newSecret(newToken(t, "--tenant", "acme", "--user", "ann"))
 	sockets := make([]*socket, 0, 3)
 	for _, n := range []*node{nodes[0], nodes[0], nodes[1]} {
-		s, err := dialSocket(t.Context(), "ws://"+n.bound().HTTP+"/ws", token)
+		s, err := dialSocket(t.Context(), "ws://"+n.bound().HTTP+"/ws", token, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -189,9 +189,14 @@ func (l listeners) close() {
 // abandon undoes a build that stopped half-way.
 func (n *node) abandon() {
 	n.listeners.close()
+	ctx, cancel := context.WithTimeout(context.Background(), abandonTimeout)
+	defer cancel()
+	if n.control != nil {
+		if err := n.control.Shutdown(ctx); err != nil {
+			n.log.Warn("calls cut", "error", err)
+		}
+	}
 	if n.router != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), abandonTimeout)
-		defer cancel()
 		if err := n.router.Close(ctx); err != nil {
 			n.log.Warn("cluster not left cleanly", "error", err)
 		}

@@ -377,7 +377,7 @@ func closeCodes(t *testing.T, at bound, n int) <-chan ws.StatusCode {
 	codes := make(chan ws.StatusCode, n)
 	var reading sync.WaitGroup
 	for range n {
-		s, err := dialSocket(t.Context(), "ws://"+at.HTTP+"/ws", token)
+		s, err := dialSocket(t.Context(), "ws://"+at.HTTP+"/ws", token, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

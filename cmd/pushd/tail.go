@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type tailFlags struct {
 	tokenFile     string
 	join          []string
 	notifications []string
+	trust         trust
 	count         int
 	output        outputFormat
 }
@@ -37,13 +39,15 @@ interrupted. What is no message, such as why the connection ended, goes to
 stderr.`,
 		Example: `  pushd tail --token-file token.txt
   pushd tail --token-file token.txt --join tenant:acme:general --join public:news
-  pushd tail --token-file token.txt --notifications orders,invoices --output json`,
+  pushd tail --token-file token.txt --notifications orders,invoices --output json
+  pushd tail --token-file token.txt --url wss://push.internal/ws --ca-file ca.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	addURLFlag(fs, &f.url)
+	f.trust.addTo(fs)
 	fs.Var(secretFlag{&f.token}, "token", "client token; better given by file")
 	fs.StringVar(&f.tokenFile, "token-file", "", "file with the client token")
 	fs.Var(listFlag{&f.join}, "join", "channel to join; repeatable")
@@ -56,7 +60,7 @@ stderr.`,
 }
 
 func addURLFlag(fs *pflag.FlagSet, url *string) {
-	fs.StringVar(url, "url", "ws://127.0.0.1:8080/ws", "WebSocket URL of a node")
+	fs.StringVar(url, "url", "ws://127.0.0.1:8080/ws", "WebSocket URL of a node, ws:// or wss://")
 	bindEnvironment(fs, "url", "PUSHD_URL")
 }
 
@@ -72,9 +76,13 @@ func (f *tailFlags) run(cmd *cobra.Command) error {
 	case f.count < 0:
 		return usagef("--count must not be negative, not %d", f.count)
 	}
+	trusted, err := f.trust.configIf(strings.HasPrefix(f.url, "wss://"), "wss://")
+	if err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, err := dialSocket(ctx, f.url, token)
+	c, err := dialSocket(ctx, f.url, token, trusted)
 	if err != nil {
 		return err
 	}
@@ -173,15 +181,16 @@ func readableMessage(text []byte, now time.Time) string {
 }
 
 // dialSocket opens the connection. The token goes in a header, where no log of
-// a proxy shows it.
-func dialSocket(ctx context.Context, url string, token secret) (*socket, error) {
+// a proxy shows it. trusted is for wss://.
+func dialSocket(ctx context.Context, url string, token secret, trusted *tls.Config) (*socket, error) {
 	d := ws.Dialer{
-		Timeout: dialTimeout,
-		Header:  ws.HandshakeHeaderHTTP(http.Header{"Authorization": {"Bearer " + token.reveal()}}),
+		Timeout:   dialTimeout,
+		TLSConfig: trusted,
+		Header:    ws.HandshakeHeaderHTTP(http.Header{"Authorization": {"Bearer " + token.reveal()}}),
 	}
 	conn, buffered, _, err := d.Dial(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", url, err)
+		return nil, explainTLS(fmt.Errorf("connect to %s: %w", url, err))
 	}
 	return newSocket(conn, buffered), nil
 }

@@ -40,7 +40,7 @@ func (c *config) validate() error {
 	edgeOptions := c.edgeOptions()
 	clusterOptions := c.clusterOptions()
 	clusterOptions.History = nil // validateHistory has checked it, by the names of the flags.
-	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), clusterOptions.Validate())
+	errs = append(errs, edgeOptions.Validate(), edgeOptions.Handshake.Validate(), c.validateControl(), clusterOptions.Validate())
 	return errors.Join(errs...)
 }
 
@@ -87,6 +87,13 @@ func (c *config) validateDevAddresses() error {
 func (c *config) validateTLS() error {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-key-file go together")
+	}
+	return nil
+}
+
+func (c *config) validateControl() error {
+	if c.Limits.GRPCMaxConnections < 0 {
+		return fmt.Errorf("--grpc-max-connections must not be negative, not %d", c.Limits.GRPCMaxConnections)
 	}
 	return nil
 }

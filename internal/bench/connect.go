@@ -7,11 +7,18 @@ import (
 	"time"
 )
 
+// maxRamp bounds the time from the first connection of an open loop to the last.
+const maxRamp = 24 * time.Hour
+
 // ConnectOptions configures Connect.
 type ConnectOptions struct {
 	// Clients is how many connections are made, at least 1.
 	Clients int
-	// InFlight is how many are being made at once, at least 1.
+	// Rate is how many are due in a second; all of them within 24 h. 0: the next
+	// is due when one is ready.
+	Rate float64
+	// InFlight is how many are being made at once, at least 1. With a Rate, one
+	// that has to wait for another is measured from when it was due all the same.
 	InFlight int
 	// Hold is for how long they are kept open after the last; 0 for not at all.
 	// One that ends meanwhile fails the scenario.
@@ -32,6 +39,12 @@ func (o ConnectOptions) Validate() error {
 	if o.InFlight < 1 {
 		errs = append(errs, fmt.Errorf("connects in flight must be at least 1, not %d", o.InFlight))
 	}
+	switch {
+	case !(o.Rate >= 0): // NaN too
+		errs = append(errs, fmt.Errorf("rate must not be negative, not %g", o.Rate))
+	case o.Rate > 0 && float64(o.Clients)/o.Rate > maxRamp.Seconds():
+		errs = append(errs, fmt.Errorf("rate and clients must not take more than %s", maxRamp))
+	}
 	if o.Hold < 0 {
 		errs = append(errs, fmt.Errorf("time to hold must not be negative, not %s", o.Hold))
 	}
@@ -42,6 +55,7 @@ func (o ConnectOptions) Validate() error {
 type ConnectResult struct {
 	// Clients is how many were made.
 	Clients  int     `json:"clients"`
+	Rate     float64 `json:"rate,omitzero"`
 	InFlight int     `json:"in_flight"`
 	Seconds  float64 `json:"seconds"`
 	// PerSecond counts connections that were upgraded, authenticated, joined
@@ -50,7 +64,7 @@ type ConnectResult struct {
 	// CPUMicros is what one of them cost the server; 0 when its process is not
 	// known.
 	CPUMicros float64 `json:"cpu_micros,omitzero"`
-	// Latency is the time from the connect to the answer to the join.
+	// Latency is the time from when a connect was due to the answer to the join.
 	Latency Latency `json:"latency_micros"`
 	// HeldSeconds is for how long they were kept open.
 	HeldSeconds float64 `json:"held_seconds,omitzero"`
@@ -58,7 +72,8 @@ type ConnectResult struct {
 	Stopped bool `json:"stopped,omitzero"`
 }
 
-// Connect makes connections as fast as they come, holds them, and closes them.
+// Connect makes connections, as fast as they come or at a rate, holds them, and
+// closes them.
 func Connect(ctx context.Context, s Server, o ConnectOptions) (ConnectResult, error) {
 	if err := o.Validate(); err != nil {
 		return ConnectResult{}, err
@@ -73,7 +88,7 @@ func Connect(ctx context.Context, s Server, o ConnectOptions) (ConnectResult, er
 	}
 	ctx, release := until(ctx, o.Stop)
 	defer release()
-	p, err := startPool(clients, o.InFlight, newDriver)
+	p, err := startPool(clients, o.InFlight, o.Rate, newDriver)
 	if err != nil {
 		return ConnectResult{}, err
 	}
@@ -92,7 +107,7 @@ func Connect(ctx context.Context, s Server, o ConnectOptions) (ConnectResult, er
 		return ConnectResult{}, err
 	}
 	r := ConnectResult{
-		Clients: int(made), InFlight: o.InFlight,
+		Clients: int(made), Rate: o.Rate, InFlight: o.InFlight,
 		Seconds:   took.Seconds(),
 		PerSecond: float64(made) / took.Seconds(),
 		CPUMicros: micros(after-before) / float64(made),

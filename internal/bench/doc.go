@@ -18,7 +18,8 @@
 // before, and times are measured from when a message was due: a server that
 // stalls is charged for all that had to wait. Without a rate, a fixed number
 // of messages is in flight, and the next one is due when one has reached all
-// its receivers.
+// its receivers. Connect does the same with connections: they are due at fixed
+// times, or when one is ready.
 //
 // # Calls and commands
 //
@@ -36,6 +37,7 @@
 //
 // The generator usually shares its machine with the server. On Linux a few
 // epoll loops hold all connections and read frame headers and no more; other
-// systems have a goroutine per connection. Connections are closed by a reset,
-// so that no port waits for its last packets to be forgotten.
+// systems have a goroutine per connection, and so has TLS, whose handshakes
+// cost the generator about what they cost the server. Connections are closed by
+// a reset, so that no port waits for its last packets to be forgotten.
 package bench

@@ -1,9 +1,16 @@
 package bench
 
-import "runtime"
+import (
+	"runtime"
+	"slices"
+)
 
-// newDriver starts the best driver of this system.
+// newDriver starts the best driver of this system. Loops read sockets
+// themselves, under which TLS has no place.
 func newDriver(p *pool, sessions []*session, atOnce int) (driver, error) {
+	if slices.ContainsFunc(sessions, func(s *session) bool { return s.client.TLS != nil }) {
+		return newStreams(p, sessions, atOnce)
+	}
 	return newLoops(p, sessions, atOnce)
 }
 
@@ -20,19 +27,19 @@ func newLoops(p *pool, sessions []*session, atOnce int) (driver, error) {
 		shares[i%count] = append(shares[i%count], s)
 	}
 	for i := range count {
-		l, err := newLoop(p, shares[i])
+		share := atOnce / count
+		if i < atOnce%count {
+			share++
+		}
+		l, err := newLoop(p, shares[i], share)
 		if err != nil {
 			all.close() // none of them runs yet
 			return nil, err
 		}
 		all = append(all, l)
 	}
-	for i, l := range all {
-		share := atOnce / count
-		if i < atOnce%count {
-			share++
-		}
-		l.running.Go(func() { l.run(share) }) // close ends it and waits
+	for _, l := range all {
+		l.running.Go(l.run) // close ends it and waits
 	}
 	return all, nil
 }

@@ -15,7 +15,7 @@ const (
 	patience = 15 * time.Second
 	// drainEvery is how often is looked whether they have come.
 	drainEvery = time.Millisecond
-	// lead is the time from the start of an open loop to its first message.
+	// lead is the time from the start of an open loop to what is due first.
 	lead = time.Millisecond
 )
 

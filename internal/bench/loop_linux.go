@@ -26,16 +26,22 @@ type loop struct {
 	pool     *pool
 	fd       int // epoll
 	stop     int // eventfd: run ends when it is written to
+	timer    int // timerfd: the next connection is due
 	running  sync.WaitGroup
 	sessions []*session
 	sockets  []int // of the sessions that were started; -1: closed
+	atOnce   int   // how many may be on their way to be ready
+	making   int   // how many are
 	buf      []byte
 }
 
-// stopEvent is what an event of stop has in place of an index.
-const stopEvent = -1
+// What the events of stop and timer have in place of an index.
+const (
+	stopEvent  = -1
+	timerEvent = -2
+)
 
-func newLoop(p *pool, sessions []*session) (*loop, error) {
+func newLoop(p *pool, sessions []*session, atOnce int) (*loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll: %w", err)
@@ -44,19 +50,27 @@ func newLoop(p *pool, sessions []*session) (*loop, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make eventfd: %w", err), unix.Close(fd))
 	}
-	l := &loop{
-		pool: p, fd: fd, stop: stop, sessions: sessions,
-		sockets: make([]int, 0, len(sessions)), buf: make([]byte, readAtOnce),
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make timer: %w", err), unix.Close(fd), unix.Close(stop))
 	}
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Pad: stopEvent}
-	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, stop, &event); err != nil {
-		return nil, errors.Join(fmt.Errorf("watch eventfd: %w", err), l.free())
+	l := &loop{
+		pool: p, fd: fd, stop: stop, timer: timer, sessions: sessions,
+		sockets: make([]int, 0, len(sessions)), atOnce: atOnce, buf: make([]byte, readAtOnce),
+	}
+	for own, pad := range map[int]int32{stop: stopEvent, timer: timerEvent} {
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Pad: pad}
+		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, own, &event); err != nil {
+			return nil, errors.Join(fmt.Errorf("watch own descriptor: %w", err), l.free())
+		}
 	}
 	return l, nil
 }
 
 // free closes the loop's own descriptors.
-func (l *loop) free() error { return errors.Join(unix.Close(l.fd), unix.Close(l.stop)) }
+func (l *loop) free() error {
+	return errors.Join(unix.Close(l.fd), unix.Close(l.stop), unix.Close(l.timer))
+}
 
 // close ends run, if it runs, and frees the loop.
 func (l *loop) close() error {
@@ -66,16 +80,14 @@ func (l *loop) close() error {
 	return l.free()
 }
 
-// run makes the connections, atOnce at a time, and reads them until close.
-func (l *loop) run(atOnce int) {
+// run makes the connections and reads them until close.
+func (l *loop) run() {
 	defer func() {
 		for i := range l.sockets {
 			l.end(i)
 		}
 	}()
-	for range atOnce {
-		l.startNext()
-	}
+	l.startDue()
 	events := make([]unix.EpollEvent, eventsAtOnce)
 	for {
 		n, err := l.wait(events)
@@ -85,8 +97,13 @@ func (l *loop) run(atOnce int) {
 		}
 		for i := range events[:n] {
 			index := int(events[i].Pad)
-			if index == stopEvent {
+			switch index {
+			case stopEvent:
 				return
+			case timerEvent:
+				_, _ = rawRead(l.timer, l.buf[:8]) // so that it is quiet until it is set again
+				l.startDue()
+				continue
 			}
 			if err := l.handle(index, events[i].Events); err != nil {
 				l.pool.fail(err)
@@ -114,14 +131,28 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 	}
 }
 
-// startNext asks for the next connection, if one is left.
-func (l *loop) startNext() {
-	index := len(l.sockets)
-	if index == len(l.sessions) {
+// startDue asks for the connections that are due, as far as there is room, and
+// sets the timer for the one after them.
+func (l *loop) startDue() {
+	for l.making < l.atOnce && len(l.sockets) < len(l.sessions) {
+		s, now := l.sessions[len(l.sockets)], l.pool.now()
+		if s.due <= now {
+			s.begin(now)
+			l.start(s)
+			continue
+		}
+		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(s.due - now))}
+		if err := unix.TimerfdSettime(l.timer, 0, &spec, nil); err != nil {
+			l.pool.fail(fmt.Errorf("set timer: %w", err))
+		}
 		return
 	}
-	s := l.sessions[index]
-	s.began = l.pool.now()
+}
+
+// start asks for the next connection, that of s.
+func (l *loop) start(s *session) {
+	index := len(l.sockets)
+	l.making++
 	fd, connected, err := dial(s.client)
 	l.sockets = append(l.sockets, fd)
 	if err == nil {
@@ -169,7 +200,8 @@ func (l *loop) handle(index int, what uint32) error {
 		return err
 	}
 	if before != stateReady && s.state == stateReady {
-		l.startNext()
+		l.making--
+		l.startDue()
 	}
 	return l.write(index, reply)
 }

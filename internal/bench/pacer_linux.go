@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +15,7 @@ import (
 // One goroutine waits at a time.
 type pacer struct {
 	file *os.File
-	fd   int
+	raw  syscall.RawConn // of file; it is not used for what comes after close
 	buf  [8]byte
 }
 
@@ -22,7 +24,11 @@ func newPacer() (*pacer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make timer: %w", err)
 	}
-	return &pacer{file: os.NewFile(uintptr(fd), "timer"), fd: fd}, nil
+	p := &pacer{file: os.NewFile(uintptr(fd), "timer")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("make timer: %w", err), p.file.Close())
+	}
+	return p, nil
 }
 
 // wait waits for d. close cuts it short, which is an error.
@@ -31,7 +37,9 @@ func (p *pacer) wait(d time.Duration) error {
 		return nil
 	}
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	if err := unix.TimerfdSettime(p.fd, 0, &spec, nil); err != nil {
+	var err error
+	closed := p.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
+	if err = errors.Join(closed, err); err != nil {
 		return fmt.Errorf("set timer: %w", err)
 	}
 	if _, err := p.file.Read(p.buf[:]); err != nil {

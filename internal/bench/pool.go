@@ -22,7 +22,7 @@ type pool struct {
 	total  int64
 	driver driver
 
-	// connects counts the time from asking for a connection to its being ready.
+	// connects counts the time from when a connection was due to its being ready.
 	connects histogram
 	// recoveries counts the time from asking for what was missed to having it.
 	recoveries histogram
@@ -40,14 +40,14 @@ type pool struct {
 	cause  error
 }
 
-// newDriverFunc starts to open a socket for every session, at most so many at
-// once.
+// newDriverFunc starts to open a socket for every session, in order and when it
+// is due, at most so many at once.
 type newDriverFunc func(p *pool, sessions []*session, atOnce int) (driver, error)
 
 // openPool connects all clients, at most atOnce at a time, and returns when all
 // are ready. The caller closes the pool.
 func openPool(ctx context.Context, clients []Client, atOnce int, show func(Progress), start newDriverFunc) (*pool, error) {
-	p, err := startPool(clients, atOnce, start)
+	p, err := startPool(clients, atOnce, 0, start)
 	if err != nil {
 		return nil, err
 	}
@@ -58,14 +58,18 @@ func openPool(ctx context.Context, clients []Client, atOnce int, show func(Progr
 	return p, nil
 }
 
-// startPool begins to connect all clients. The caller closes the pool.
-func startPool(clients []Client, atOnce int, start newDriverFunc) (*pool, error) {
+// startPool begins to connect all clients, so many in a second, or as fast as
+// they come if rate is 0. The caller closes the pool.
+func startPool(clients []Client, atOnce int, rate float64, start newDriverFunc) (*pool, error) {
 	if err := checkFiles(len(clients)); err != nil {
 		return nil, err
 	}
 	sessions := make([]*session, len(clients))
 	for i, c := range clients {
 		sessions[i] = newSession(c)
+		if rate > 0 {
+			sessions[i].due = lead + time.Duration(float64(i)/rate*float64(time.Second))
+		}
 	}
 	p := &pool{
 		start: time.Now(), total: int64(len(clients)),

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,10 +31,13 @@ const (
 
 // Target says which pushd is loaded.
 type Target struct {
-	// WebSocket is the URL of its client endpoint, ws://HOST[:PORT]/ws. TLS is
-	// not offered: it would measure the generator's. It may be empty when there
-	// are no clients.
+	// WebSocket is the URL of its client endpoint, ws://HOST[:PORT]/ws or wss://.
+	// It may be empty when there are no clients.
 	WebSocket string
+	// TLS are the settings for wss://, which are copied; the name that the
+	// certificate must have is the URL's host unless they say otherwise. Nil: the
+	// authorities of the system are trusted.
+	TLS *tls.Config
 	// Addresses are those of its host, when the caller has resolved it; the first
 	// is loaded. Empty: NewPushd resolves it.
 	Addresses []netip.Addr
@@ -66,6 +70,7 @@ type Pushd struct {
 	commands *commands
 	target   Target
 	addr     netip.AddrPort
+	tls      *tls.Config // nil: it is not spoken
 	channel  string
 	// request is the upgrade up to the token.
 	request string
@@ -110,8 +115,12 @@ func (p *Pushd) locate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("WebSocket URL: %w", err)
 	}
-	if u.Scheme != "ws" {
-		return fmt.Errorf("WebSocket URL %q must begin with ws://", p.target.WebSocket)
+	switch u.Scheme {
+	case "ws":
+	case "wss":
+		p.tls = clientTLS(p.target.TLS, u.Hostname())
+	default:
+		return fmt.Errorf("WebSocket URL %q must begin with ws:// or wss://", p.target.WebSocket)
 	}
 	if p.addr, err = resolve(ctx, u, p.target.Addresses); err != nil {
 		return err
@@ -122,6 +131,21 @@ func (p *Pushd) locate(ctx context.Context) error {
 	p.join = joining(p.channel, Position{})
 	p.ready = []byte(`"type":"channel_joined"`)
 	return nil
+}
+
+// clientTLS returns the settings of a client of host. Sessions are not resumed:
+// each connection is that of a new client, with a whole handshake.
+func clientTLS(given *tls.Config, host string) *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if given != nil {
+		c = given.Clone()
+	}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	c.NextProtos = []string{"http/1.1"} // no WebSocket over HTTP/2
+	c.ClientSessionCache = nil
+	return c
 }
 
 // joining returns the request to join a channel; unless from is zero, with all
@@ -140,6 +164,9 @@ func resolve(ctx context.Context, u *url.URL, ips []netip.Addr) (netip.AddrPort,
 	port := u.Port()
 	if port == "" {
 		port = "80"
+		if u.Scheme == "wss" {
+			port = "443"
+		}
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
@@ -168,6 +195,7 @@ func (p *Pushd) client(i int, header string, join, ready []byte) (Client, error)
 	}
 	c := Client{
 		Addr:    p.addr,
+		TLS:     p.tls,
 		Request: []byte(strings.Join([]string{p.request, token, "\r\n", header, "\r\n"}, "")),
 		Join:    join,
 		Ready:   ready,

@@ -15,7 +15,7 @@ func TestNewPushd(t *testing.T) {
 		{"ws://[::1]:8080/ws", ""},
 		{"ws://127.0.0.1/ws", ""},
 		{"", ""},
-		{"wss://127.0.0.1/ws", "must begin with ws://"},
+		{"wss://127.0.0.1/ws", ""},
 		{"http://127.0.0.1/ws", "must begin with ws://"},
 		{"ws://127.0.0.1:99999/ws", "port"},
 		{"ws://%zz", "WebSocket URL"},
@@ -23,6 +23,37 @@ func TestNewPushd(t *testing.T) {
 		_, err := NewPushd(t.Context(), Target{WebSocket: c.url}, nil)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.url, err, c.want)
+		}
+	}
+}
+
+// A URL says where to connect, and whether and for whom TLS is spoken.
+func TestPushdURLs(t *testing.T) {
+	for url, want := range map[string]struct{ addr, host string }{
+		"ws://127.0.0.1/ws":       {"127.0.0.1:80", ""},
+		"wss://127.0.0.1/ws":      {"127.0.0.1:443", "127.0.0.1"},
+		"wss://[::1]:8443/ws":     {"[::1]:8443", "::1"},
+		"wss://localhost:8443/ws": {"127.0.0.1:8443", "localhost"},
+	} {
+		secret := bytes.Repeat([]byte("s"), 32)
+		target := Target{WebSocket: url, Secret: secret}
+		if want.host == "localhost" {
+			target.Addresses = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+		}
+		p, err := NewPushd(t.Context(), target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.Client(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := ""
+		if c.TLS != nil {
+			host = c.TLS.ServerName
+		}
+		if c.Addr.String() != want.addr || host != want.host {
+			t.Errorf("%s: %s for %q, want %+v", url, c.Addr, host, want)
 		}
 	}
 }

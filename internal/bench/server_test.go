@@ -38,6 +38,12 @@ func startFakeServerFor(t *testing.T, greet func(f *fakeServer, conn net.Conn)) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startFakeServerOn(t, ln, greet)
+}
+
+// startFakeServerOn is startFakeServerFor with another listener.
+func startFakeServerOn(t *testing.T, ln net.Listener, greet func(f *fakeServer, conn net.Conn)) *fakeServer {
+	t.Helper()
 	f := &fakeServer{t: t, ln: ln}
 	if greet == nil {
 		greet = (*fakeServer).greet

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,6 +28,9 @@ type Client struct {
 	// Source is the address to connect from; the zero Addr leaves it to the
 	// system.
 	Source netip.Addr
+	// TLS is spoken with these settings, which are shared and not changed; nil: it
+	// is not.
+	TLS *tls.Config
 	// Request is the HTTP request that asks for the upgrade. Empty: the server
 	// sends frames from the start.
 	Request []byte
@@ -53,7 +57,10 @@ const (
 // belongs to whoever reads the socket.
 type session struct {
 	client Client
-	// began is when the connection was asked for.
+	// due is when the connection is to be asked for, in an open loop; 0: as soon
+	// as there is room.
+	due time.Duration
+	// began is when that was: what it takes is measured from here.
 	began time.Duration
 	// asked is when Join was sent.
 	asked time.Duration
@@ -71,6 +78,15 @@ func newSession(c Client) *session {
 		s.state = stateJoining
 	}
 	return s
+}
+
+// begin says that the connection is asked for now. In an open loop that may be
+// late, and what was due is what counts.
+func (s *session) begin(now time.Duration) {
+	s.began = now
+	if s.due > 0 {
+		s.began = s.due
+	}
 }
 
 // receive takes what was read at a time and returns what is to be written. An

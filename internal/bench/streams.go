@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,24 +22,41 @@ type streams struct {
 }
 
 func newStreams(p *pool, sessions []*session, atOnce int) (driver, error) {
+	timer, err := newPacer()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &streams{pool: p, slots: make(chan struct{}, atOnce), cancel: cancel}
 	// All goroutines end with ctx; close waits for them.
-	d.running.Go(func() {
-		for _, s := range sessions {
-			select {
-			case d.slots <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			d.running.Go(func() {
-				if err := d.serve(ctx, s); err != nil && ctx.Err() == nil {
-					p.fail(err)
-				}
-			})
-		}
-	})
+	d.running.Go(func() { d.start(ctx, sessions, timer) })
 	return d, nil
+}
+
+// start asks for all connections, each when it is due and there is room. It
+// closes the timer.
+func (d *streams) start(ctx context.Context, sessions []*session, timer *pacer) {
+	defer timer.close()
+	stop := context.AfterFunc(ctx, timer.close)
+	defer stop()
+	for _, s := range sessions {
+		if err := timer.wait(s.due - d.pool.now()); err != nil {
+			if ctx.Err() == nil {
+				d.pool.fail(err)
+			}
+			return
+		}
+		select {
+		case d.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		d.running.Go(func() {
+			if err := d.serve(ctx, s); err != nil && ctx.Err() == nil {
+				d.pool.fail(err)
+			}
+		})
+	}
 }
 
 func (d *streams) close() {
@@ -48,23 +66,36 @@ func (d *streams) close() {
 
 // serve connects and reads until the connection ends, which is always an error.
 func (d *streams) serve(ctx context.Context, s *session) error {
-	s.began = d.pool.now()
+	s.begin(d.pool.now())
 	dialer := net.Dialer{}
 	if s.client.Source.IsValid() {
 		dialer.LocalAddr = &net.TCPAddr{IP: s.client.Source.AsSlice()}
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", s.client.Addr.String())
+	socket, err := dialer.DialContext(ctx, "tcp", s.client.Addr.String())
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	// TLS has nothing to say at the end of a connection that is reset.
+	defer func() { _ = socket.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	defer stop()
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := socket.(*net.TCPConn); ok {
 		if err := tcp.SetLinger(0); err != nil {
 			return fmt.Errorf("connect: %w", err)
 		}
 	}
+	if s.client.TLS == nil {
+		return d.read(s, socket)
+	}
+	conn := tls.Client(socket, s.client.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return d.read(s, conn)
+}
+
+// read sets the session up and reads until the connection ends.
+func (d *streams) read(s *session, conn net.Conn) error {
 	reply := s.client.Request
 	waiting := true
 	buf := make([]byte, streamBuffer)

@@ -32,6 +32,12 @@
 // (RESOURCE_EXHAUSTED). Texts never quote a request. Keys, payloads and names
 // are never logged.
 //
+// # Connections
+//
+// Their number is bounded; one that is too many is closed before anything is
+// sent. Each is bounded in calls, metadata, pings and age, and in how long it may
+// be silent (server.go).
+//
 // # Slow consumers
 //
 // A call holds one message until the Router has taken or refused it. A Publish

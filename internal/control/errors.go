@@ -53,6 +53,7 @@ var (
 	errUnauthenticated = &refusal{code: codes.Unauthenticated, reason: reasonUnauthenticated, text: "a valid bearer key is required"}
 	errUnknownMethod   = &refusal{code: codes.Unimplemented, reason: reasonNotAvailable, text: "unknown method"}
 	errUnknownService  = &refusal{code: codes.NotFound, reason: reasonBadRequest, text: "unknown service"}
+	errTooManyWatches  = &refusal{code: codes.ResourceExhausted, reason: reasonRateLimited, text: "too many watches of health on one connection"}
 	errUnreadable      = &refusal{code: codes.InvalidArgument, reason: reasonBadRequest, text: "the request is not a valid message"}
 	errStopping        = &refusal{code: codes.Unavailable, reason: reasonUnavailable, text: "the server is shutting down", retry: true}
 	errUnrecoverable   = &refusal{code: codes.FailedPrecondition, reason: reasonUnrecoverable, text: "the history that the epoch names is gone"}

@@ -8,12 +8,17 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
 
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 )
 
 // watchInterval is how often a watcher looks whether the Router is ready.
 const watchInterval = time.Second
+
+// maxWatches bounds the watches of one connection. They need no key, and each is
+// a goroutine for as long as the caller likes; a client needs one.
+const maxWatches = 16
 
 // health is the gRPC health service. The server as a whole (""), the
 // ControlService and the AdminService serve when SetServing said so and the Router is ready.
@@ -27,10 +32,12 @@ type health struct {
 	mu      sync.Mutex
 	serving bool
 	changed chan struct{} // closed and replaced when serving changes
+	// watches counts those of each connection, by its address.
+	watches map[string]int
 }
 
 func newHealth(ready func() bool, quit <-chan struct{}) *health {
-	return &health{ready: ready, quit: quit, changed: make(chan struct{})}
+	return &health{ready: ready, quit: quit, changed: make(chan struct{}), watches: make(map[string]int)}
 }
 
 // set says whether the node takes calls.
@@ -88,6 +95,11 @@ func (h *health) List(context.Context, *grpc_health_v1.HealthListRequest) (*grpc
 // Watch implements the RPC. It ends with the stream or when the server shuts
 // down, then after the last status was sent.
 func (h *health) Watch(r *grpc_health_v1.HealthCheckRequest, s grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
+	leave, ok := h.enter(s.Context())
+	if !ok {
+		return errTooManyWatches
+	}
+	defer leave()
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	last := grpc_health_v1.HealthCheckResponse_UNKNOWN // never sent
@@ -114,4 +126,26 @@ func (h *health) Watch(r *grpc_health_v1.HealthCheckRequest, s grpc.ServerStream
 			return fmt.Errorf("watch health: %w", s.Context().Err())
 		}
 	}
+}
+
+// enter counts a watch of the connection that ctx belongs to; not ok if it has
+// too many. The caller calls leave.
+func (h *health) enter(ctx context.Context) (leave func(), ok bool) {
+	from := ""
+	if p, ok := peer.FromContext(ctx); ok {
+		from = p.Addr.String()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watches[from] >= maxWatches {
+		return nil, false
+	}
+	h.watches[from]++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.watches[from]--; h.watches[from] == 0 {
+			delete(h.watches, from)
+		}
+	}, true
 }

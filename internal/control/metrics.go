@@ -16,6 +16,10 @@ type metrics struct {
 	calls   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	panics  prometheus.Counter
+	// connections are the open ones; connectionsRefused counts those that were too
+	// many.
+	connections        prometheus.Gauge
+	connectionsRefused prometheus.Counter
 	// commands counts those of Publish streams; accepted are its counters of
 	// what went well, by command. An unknown one never does.
 	commands *prometheus.CounterVec
@@ -34,6 +38,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_control_panics_total", Help: "Calls that ended in a panic.",
 		}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_control_connections", Help: "Open connections of the Control API.",
+		}),
+		connectionsRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_control_connections_refused_total", Help: "Connections of the Control API that were closed at once, since there were too many.",
+		}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_control_commands_total", Help: "Commands of Publish streams that were answered, by command and gRPC code.",
 		}, []string{"command", "code"}),
@@ -44,7 +54,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	if err := errors.Join(reg.Register(m.calls), reg.Register(m.seconds), reg.Register(m.panics), reg.Register(m.commands)); err != nil {
+	var errs []error
+	for _, c := range []prometheus.Collector{m.calls, m.seconds, m.panics, m.connections, m.connectionsRefused, m.commands} {
+		errs = append(errs, reg.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return m, nil

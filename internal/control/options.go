@@ -11,8 +11,15 @@ import (
 // defaultMaxPayload is Options.MaxPayload unless set.
 const defaultMaxPayload = 1 << 20
 
+// DefaultMaxConnections is far more than the services of one node need, each of
+// which has a connection or a few.
+const DefaultMaxConnections = 1024
+
 // Options configures a Server.
 type Options struct {
+	// MaxConnections bounds the open connections; over it a new one is closed
+	// before anything is sent. 0: no bound.
+	MaxConnections int
 	// MaxPayload bounds the payload of one message as the caller gives it, in
 	// bytes of JSON. 0: 1 MiB.
 	MaxPayload int
@@ -28,6 +35,9 @@ type Options struct {
 // Validate reports every option that is out of bounds.
 func (o Options) Validate() error {
 	var errs []error
+	if o.MaxConnections < 0 {
+		errs = append(errs, fmt.Errorf("max connections of the Control API must not be negative, not %d", o.MaxConnections))
+	}
 	if o.MaxPayload < 0 {
 		errs = append(errs, fmt.Errorf("max payload must not be negative, not %d", o.MaxPayload))
 	}

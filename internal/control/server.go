@@ -66,7 +66,7 @@ func NewServer(o Options, r Router) (*Server, error) {
 	s := &Server{
 		guard:   &guard{keys: o.Keys, log: o.Logger, metrics: m, quit: quit},
 		health:  newHealth(r.Ready, quit),
-		sockets: &sockets{open: make(map[*socket]struct{})},
+		sockets: &sockets{most: o.MaxConnections, metrics: m, open: make(map[*socket]struct{})},
 		quit:    quit,
 	}
 	s.grpc = grpc.NewServer(

@@ -6,14 +6,23 @@ import (
 )
 
 // sockets are the open sockets of a server. gRPC can't cut a connection whose
-// handshake is under way; whoever holds the socket can.
+// handshake is under way, and has no bound for how many there are; whoever holds
+// the sockets can.
 type sockets struct {
+	// Set once.
+	most    int // 0: no bound
+	metrics *metrics
+
+	// Guarded by mu.
 	mu     sync.Mutex
 	open   map[*socket]struct{}
 	closed bool // by cut
 }
 
-// listen returns ln, whose sockets are remembered until they are closed.
+// listen returns ln, whose sockets are remembered until they are closed. Those
+// that are too many are closed at once: gRPC clients take that for what it is,
+// and wait longer each time before they try again. Left in the listener's queue,
+// they would wait for nothing and not know why.
 func (s *sockets) listen(ln net.Listener) net.Listener { return &listener{ln, s} }
 
 // cut closes all that is open, and at once what is accepted from now on.
@@ -33,18 +42,33 @@ type listener struct {
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err //nolint:wrapcheck // gRPC asks it whether it is temporary.
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // gRPC asks it whether it is temporary.
+		}
+		if c := l.sockets.take(conn); c != nil {
+			return c, nil
+		}
+		l.sockets.metrics.connectionsRefused.Inc()
+		_ = conn.Close()
 	}
-	c := &socket{conn, l.sockets}
-	l.sockets.mu.Lock()
-	defer l.sockets.mu.Unlock()
-	l.sockets.open[c] = struct{}{}
-	if l.sockets.closed {
+}
+
+// take remembers a socket; nil if there are too many.
+func (s *sockets) take(conn net.Conn) *socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.most > 0 && len(s.open) >= s.most {
+		return nil
+	}
+	c := &socket{conn, s}
+	s.open[c] = struct{}{}
+	s.metrics.connections.Set(float64(len(s.open)))
+	if s.closed {
 		_ = conn.Close() // gRPC finds it closed
 	}
-	return c, nil
+	return c
 }
 
 type socket struct {
@@ -56,6 +80,7 @@ type socket struct {
 func (c *socket) Close() error {
 	c.sockets.mu.Lock()
 	delete(c.sockets.open, c)
+	c.sockets.metrics.connections.Set(float64(len(c.sockets.open)))
 	c.sockets.mu.Unlock()
 	return c.Conn.Close() //nolint:wrapcheck // It is the socket's own.
 }

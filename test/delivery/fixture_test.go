@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -46,17 +45,20 @@ func (m *member) start(ctx context.Context) (err error) {
 // startMesh runs three nodes that keep the history together until the test ends.
 func startMesh(ctx context.Context, t *testing.T, binary string, args ...string) []*member {
 	t.Helper()
+	addrs, err := harness.FreeAddrs(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var mesh []*member
 	var peers []string
-	for _, name := range []string{"a", "b", "c"} {
+	for i, name := range []string{"a", "b", "c"} {
 		dir, err := os.MkdirTemp(suite.dir, "node-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		addr := freeAddr(ctx, t)
-		peers = append(peers, "--cluster-peers", "nats://"+addr)
+		peers = append(peers, "--cluster-peers", "nats://"+addrs[i])
 		mesh = append(mesh, &member{binary: binary, dir: dir, name: name, args: []string{
-			"--jwt-secret-file", suite.secretFile, "--history-node", "--cluster-addr", addr,
+			"--jwt-secret-file", suite.secretFile, "--history-node", "--cluster-addr", addrs[i],
 		}})
 	}
 	started := make(chan error, len(mesh))
@@ -83,18 +85,6 @@ func startMesh(ctx context.Context, t *testing.T, binary string, args ...string)
 		t.FailNow()
 	}
 	return mesh
-}
-
-// freeAddr returns an address that was free a moment ago.
-func freeAddr(ctx context.Context, t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }() // It served its purpose.
-	return ln.Addr().String()
 }
 
 // scene is what clients and publishers do to a cluster.

@@ -32,7 +32,7 @@ func startAround(ctx context.Context, t *testing.T, s *natsServer, names ...stri
 	t.Helper()
 	var nodes []*harness.Node
 	for _, name := range names {
-		nodes = append(nodes, startNode(ctx, t, name, "--nats-url", s.url()))
+		nodes = append(nodes, startNode(ctx, t, name, "--nats-url", s.URL()))
 	}
 	return nodes
 }

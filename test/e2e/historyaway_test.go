@@ -139,14 +139,14 @@ func TestNATSWithoutJetStream(t *testing.T) {
 	if err := sayIn(ctx, control(t, n), room, "before"); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	s.storeless = true
+	s.Stop()
+	s.Storeless = true
 	s.start(ctx, t)
 	s.watch(t)
 	awaitReady(ctx, t, n)
 	checkWithoutHistory(ctx, t, n, guest, false)
-	s.stop()
-	s.storeless = false
+	s.Stop()
+	s.Storeless = false
 	s.start(ctx, t)
 	awaitReady(ctx, t, n)
 	checkHistoryIsBack(ctx, t, n, f)
@@ -156,7 +156,7 @@ func TestNATSWithoutJetStream(t *testing.T) {
 func TestFullHistory(t *testing.T) {
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
-	n := startNode(ctx, t, "solo", append(keepRoom(), "--nats-url", s.url(), "--history-max-bytes", strconv.Itoa(16<<20))...)
+	n := startNode(ctx, t, "solo", append(keepRoom(), "--nats-url", s.URL(), "--history-max-bytes", strconv.Itoa(16<<20))...)
 	guest := connect(ctx, t, n, "acme", "paul")
 	join(ctx, t, guest, hall)
 	c := control(t, n)

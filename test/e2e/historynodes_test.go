@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,22 +12,6 @@ import (
 	pushdv1 "github.com/aegisx/pushd/gen/pushd/v1"
 	"github.com/aegisx/pushd/test/harness"
 )
-
-// freePorts returns loopback addresses that were free a moment ago.
-func freePorts(ctx context.Context, t *testing.T, count int) []string {
-	t.Helper()
-	var lc net.ListenConfig
-	var addrs []string
-	for range count {
-		l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() //nolint:revive // All stay open until all have an address.
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
 
 // historyNode is a process that stores the history of a mesh; it may be started
 // again on what it has stored.
@@ -60,7 +43,10 @@ func (h *historyNode) start(ctx context.Context, dir string) error {
 // args.
 func startHistoryNodes(ctx context.Context, t *testing.T, args ...string) []*historyNode {
 	t.Helper()
-	addrs := freePorts(ctx, t, 3)
+	addrs, err := harness.FreeAddrs(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var peers []string
 	for _, a := range addrs {
 		peers = append(peers, "nats://"+a)

@@ -89,7 +89,7 @@ func startKeeping(ctx context.Context, t *testing.T, s *natsServer, names []stri
 	t.Helper()
 	var nodes []*harness.Node
 	for _, name := range names {
-		nodes = append(nodes, startNode(ctx, t, name, slices.Concat(keepRoom(), []string{"--nats-url", s.url()}, args)...))
+		nodes = append(nodes, startNode(ctx, t, name, slices.Concat(keepRoom(), []string{"--nats-url", s.URL()}, args)...))
 	}
 	for _, n := range nodes {
 		awaitStats(ctx, t, control(t, n), wantNodes(names...))
@@ -134,7 +134,7 @@ func TestRestartOfNATSLosesNothing(t *testing.T) {
 		for _, src := range sources {
 			src.awaitMore(ctx, t, some)
 		}
-		s.stop()
+		s.Stop()
 		for _, src := range sources {
 			before := src.refused.Load()
 			if err := harness.Eventually(ctx, func(context.Context) error {
@@ -201,8 +201,8 @@ func TestLostHistory(t *testing.T) {
 	for name, lose := range map[string]loss{
 		"all streams, by a restart": func(ctx context.Context, t *testing.T, s *natsServer) {
 			t.Helper()
-			s.stop()
-			if err := os.RemoveAll(s.dir); err != nil {
+			s.Stop()
+			if err := os.RemoveAll(s.Dir); err != nil {
 				t.Fatal(err)
 			}
 			s.start(ctx, t)
@@ -366,7 +366,7 @@ func onlyUnavailable(err error) error {
 // streams returns the JetStream of the server, as an operator sees it.
 func (s *natsServer) streams(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(s.url(), nats.Name(watcher))
+	nc, err := nats.Connect(s.URL(), nats.Name(watcher))
 	if err != nil {
 		t.Fatal(err)
 	}

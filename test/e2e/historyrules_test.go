@@ -15,8 +15,8 @@ func TestNodesWithDifferentRules(t *testing.T) {
 	const rounds = 20
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
-	keeps := startNode(ctx, t, "keeps", append(keepRoom(), "--nats-url", s.url())...)
-	drops := startNode(ctx, t, "drops", "--channel-history", "tenant:**=off", "--inbox-history", "off", "--nats-url", s.url())
+	keeps := startNode(ctx, t, "keeps", append(keepRoom(), "--nats-url", s.URL())...)
+	drops := startNode(ctx, t, "drops", "--channel-history", "tenant:**=off", "--inbox-history", "off", "--nats-url", s.URL())
 	for _, n := range []*harness.Node{keeps, drops} {
 		awaitStats(ctx, t, control(t, n), func(r *pushdv1.StatsResponse) error {
 			if err := wantNodes("drops", "keeps")(r); err != nil {

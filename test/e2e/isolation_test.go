@@ -38,7 +38,7 @@ func TestTenantsNeverMeet(t *testing.T) {
 	w := s.watch(t)
 	var nodes []*harness.Node
 	for _, name := range []string{"a", "b"} {
-		nodes = append(nodes, startNode(ctx, t, name, "--nats-url", s.url(), "--inbound-rate", "1e6", "--inbound-burst", "1000000"))
+		nodes = append(nodes, startNode(ctx, t, name, "--nats-url", s.URL(), "--inbound-rate", "1e6", "--inbound-burst", "1000000"))
 	}
 	awaitStats(ctx, t, control(t, nodes[0]), wantNodes("a", "b"))
 
@@ -255,7 +255,7 @@ func TestNamesThatAreNone(t *testing.T) {
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
 	w := s.watch(t)
-	n := startNode(ctx, t, "a", "--nats-url", s.url())
+	n := startNode(ctx, t, "a", "--nats-url", s.URL())
 	c := control(t, n)
 	bystander := connectAs(ctx, t, n, greedyClaims("1"))
 	join(ctx, t, bystander, "tenant:1:general")

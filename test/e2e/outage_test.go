@@ -28,7 +28,7 @@ func TestNATSAway(t *testing.T) {
 	join(ctx, t, ann, "tenant:acme:general")
 	join(ctx, t, bob, "tenant:acme:general")
 
-	s.stop()
+	s.Stop()
 	for _, n := range nodes {
 		checkCallsUnavailable(ctx, t, control(t, n))
 		checkNotReady(ctx, t, n)

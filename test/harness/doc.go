@@ -2,5 +2,6 @@
 // talks to it as its users do: over WebSocket, gRPC and HTTP.
 //
 // A [Node] is a process that the harness started; whoever started it calls
-// Stop, which ends it by its process id. Nothing here needs a testing.T.
+// Stop, which ends it by its process id. A [NATS] is what nodes may meet at; it
+// runs in the process of the test. Nothing here needs a testing.T.
 package harness
