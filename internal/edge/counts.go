@@ -17,6 +17,7 @@ func (h *Hub) Totals() stats.Totals {
 		Users:       uint64(users),    //nolint:gosec // A count is not negative.
 		Tenants:     uint64(tenants),  //nolint:gosec // A count is not negative.
 		Channels:    uint64(channels), //nolint:gosec // A count is not negative.
+		Dropped:     h.feeds.late.Load(),
 	}
 	for _, l := range h.loops {
 		l.mu.Lock()

@@ -280,7 +280,7 @@ func (f *feed) strangeLocked(s *stirs) {
 	f.strange, f.strangeBytes = nil, 0
 	for _, e := range strange {
 		switch {
-		case e.message.Position.Epoch == f.epoch:
+		case e.message.Position.Epoch == f.epoch, e.message.Position.Epoch == f.before.Epoch:
 			f.takeLocked(e, s)
 		case f.asked: // the next answer may know it
 			f.strange = append(f.strange, e)
@@ -331,6 +331,28 @@ func (f *feed) tend(now time.Time) {
 		f.askLocked()
 	}
 	f.giveUpLocked(now, &s)
+	if len(f.others.owed) > 0 && now.Sub(f.others.since) >= latePatience {
+		f.giveUpLateLocked(&s)
+	}
+	f.retellLocked(&s)
+	if f.ring.wide && f.backlog == nil && now.Sub(f.wide) >= wideTime {
+		f.ring.narrow(f.hub.replayBytes())
+	}
+	f.keepLocked()
+	f.readLocked()
+	idle := f.refs == 0
+	if f.needyLocked() {
+		f.attendLocked()
+	}
+	f.mu.Unlock()
+	f.hub.stir(f.target, s)
+	if idle {
+		f.hub.feeds.endIdle(f, now)
+	}
+}
+
+// retellLocked tries again to tell loops what found their inbox full.
+func (f *feed) retellLocked(s *stirs) {
 	for i := range f.lost {
 		if f.receiversLocked()&(1<<uint(i)) == 0 {
 			delete(f.lost, i)
@@ -339,20 +361,11 @@ func (f *feed) tend(now time.Time) {
 			s.add(i, waited)
 		}
 	}
-	if f.ring.wide && f.backlog == nil && now.Sub(f.wide) >= wideTime {
-		f.ring.narrow(f.hub.replayBytes())
-	}
-	f.keepLocked()
-	f.readLocked()
-	idle := f.refs == 0
-	if !f.ended && (idle || len(f.waiting) > 0 || len(f.lost) > 0 || f.failures > 0 || f.ring.wide) {
-		f.attendLocked()
-	}
-	f.mu.Unlock()
-	f.hub.stir(f.target, s)
-	if idle {
-		f.hub.feeds.endIdle(f, now)
-	}
+}
+
+// needyLocked reports whether something may be due for f later.
+func (f *feed) needyLocked() bool {
+	return !f.ended && (f.refs == 0 || len(f.waiting) > 0 || len(f.lost) > 0 || len(f.others.owed) > 0 || f.failures > 0 || f.ring.wide)
 }
 
 // aheadLocked reports whether w has been further than f.

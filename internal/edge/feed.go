@@ -40,15 +40,12 @@ type feed struct {
 	ended bool
 	// epoch is empty until the history has said where it stands.
 	epoch string
+	// before is where it was in the epoch before this one, if there was one here.
+	before message.Position
 	// position: everything up to it was handed to the loops, or announced as
 	// missing.
 	position uint64
-	// start is where position was when the epoch began here. What is before it
-	// was stored before anybody followed.
-	start uint64
-	// lateAt is the newest message that came after start was known and is
-	// before it.
-	lateAt uint64
+	others   others
 	// goal is an offset up to which messages are known to be stored. Beyond
 	// position: they must be read.
 	goal uint64
@@ -58,8 +55,11 @@ type feed struct {
 	heldBytes int
 	// counted is what the feed counts in feeds.kept.
 	counted int64
-	// strange came while the epoch was not known, or are of another one: over, or
-	// new? The history is asked. In the order in which they came.
+	// direct is the newest message that came while the epoch was not known. Nobody
+	// follows by then: it went straight to the members.
+	direct message.Position
+	// strange are of another epoch: over, or new? The history is asked. In the
+	// order in which they came.
 	strange      []*event
 	strangeBytes int
 	// waiting are those who want to follow.
@@ -112,7 +112,17 @@ func (f *feed) take(m *message.Message) bool {
 
 func (f *feed) takeLocked(e *event, s *stirs) {
 	at := e.message.Position
+	if at.Epoch == f.epoch && f.epoch != "" {
+		f.cameLocked(at.Offset, s)
+	}
 	switch {
+	case f.epoch == "":
+		f.direct = at
+		s.join(f.hub.put(e.message))
+	case at.Epoch == f.before.Epoch:
+		// Those who follow have been told that they don't get it.
+		f.oldLocked(e, s)
+		f.askLocked()
 	case at.Epoch != f.epoch:
 		size := len(e.message.Payload)
 		if len(f.strange) < heldMessages && f.strangeBytes+size <= heldBytes && f.hub.feeds.hasRoom() {
@@ -157,6 +167,10 @@ func (f *feed) tookTurn(i int) {
 func (f *feed) handOverLocked(e *event, s *stirs) {
 	mask := f.receiversLocked()
 	d := f.delivery(e)
+	if f.others.behind {
+		d.to = toFollowers
+		f.oweLocked(e, s)
+	}
 	d.receipt = f.hub.openReceipt(e.message, mask)
 	for ; mask != 0; mask &= mask - 1 {
 		f.putLocked(bits.TrailingZeros64(mask), &d, s)
@@ -164,27 +178,6 @@ func (f *feed) handOverLocked(e *event, s *stirs) {
 	f.position = e.message.Position.Offset
 	f.ring.push(e, f.hub.replayBytes())
 	f.moved = true
-}
-
-// lateLocked takes what is not beyond the position. It was handed over before,
-// unless it was stored before the feed began: then those who don't follow have
-// not had it, nor have those who follow and have asked for nothing older.
-func (f *feed) lateLocked(e *event, s *stirs) {
-	offset := e.message.Position.Offset
-	if offset > f.start || offset <= f.lateAt || f.position != f.start {
-		return
-	}
-	f.lateAt = offset
-	mask := f.receiversLocked()
-	d := f.delivery(e)
-	d.late = true
-	d.receipt = f.hub.openReceipt(e.message, mask)
-	for ; mask != 0; mask &= mask - 1 {
-		i := bits.TrailingZeros64(mask)
-		if waited, ok := f.hub.loops[i].put(&d); ok {
-			s.add(i, waited)
-		}
-	}
 }
 
 // delivery returns e on its way to the members of this feed.
@@ -235,6 +228,9 @@ func (f *feed) announceLocked(g gap, s *stirs) {
 		s.add(i, 1)
 	}
 	f.hub.metrics.gaps.WithLabelValues(string(g.reason)).Inc()
+	if g.epoch == "" {
+		f.others.waitFor(f.position, g.to)
+	}
 	f.position, f.goal = g.to, max(f.goal, g.to)
 	reason := g.reason
 	if reason == history.ReasonOverflow || reason == history.ReasonEpochChanged {
@@ -267,17 +263,36 @@ func (f *feed) anewLocked(epoch string, last uint64, s *stirs) {
 			position = min(position, at.Offset-1)
 		}
 	}
+	f.before = message.Position{Epoch: f.epoch, Offset: f.position}
+	f.settleLocked(s)
+	for _, e := range f.held {
+		f.giveOthersLocked(e, s)
+	}
 	f.announceLocked(gap{from: f.position, to: position, reason: history.ReasonEpochChanged, epoch: epoch}, s)
-	f.epoch, f.start, f.lateAt, f.goal = epoch, position, 0, position
+	f.startLocked(epoch, position)
+	f.goal = position
 	f.held, f.heldBytes, f.backlog = nil, 0, nil
 	f.failures = 0
 }
 
 // beginLocked is told for the first time where the history stands.
 func (f *feed) beginLocked(epoch string, position uint64) {
-	f.epoch, f.position, f.start = epoch, position, position
-	f.goal = max(f.goal, position)
+	if f.direct.Epoch == epoch {
+		position = max(position, f.direct.Offset)
+	}
+	f.startLocked(epoch, position)
+	f.position, f.goal = position, max(f.goal, position)
 	f.ring.reset(position, "")
+}
+
+// startLocked begins an epoch after position.
+func (f *feed) startLocked(epoch string, position uint64) {
+	f.epoch, f.others = epoch, others{}
+	if f.direct.Epoch == epoch {
+		f.others.came = f.direct.Offset
+	}
+	// What was stored before anybody followed.
+	f.others.waitFor(f.others.came, position)
 }
 
 // holdLocked keeps e for its turn. Without room for it, it will be read.
@@ -323,6 +338,27 @@ func (f *feed) unholdLocked(s *stirs) {
 		f.held = nil
 	}
 	f.readLocked()
+}
+
+// missLocked goes on to an offset up to which nothing more can be read: what is
+// held is handed over, and what is missing before, between and behind that is
+// announced.
+func (f *feed) missLocked(to uint64, reason history.Reason, s *stirs) {
+	for len(f.held) > 0 && f.held[0].message.Position.Offset <= to {
+		e := f.held[0]
+		f.held = slices.Delete(f.held, 0, 1)
+		f.heldBytes -= len(e.message.Payload)
+		if e.message.Position.Offset <= f.position {
+			continue
+		}
+		if previous := e.message.Previous; previous > f.position {
+			f.announceLocked(gap{from: f.position, to: previous, reason: reason}, s)
+		}
+		f.handOverLocked(e, s)
+	}
+	if to > f.position {
+		f.announceLocked(gap{from: f.position, to: to, reason: reason}, s)
+	}
 }
 
 // serveLocked lets those in who can be told where they stand.

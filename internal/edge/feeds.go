@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type feeds struct {
 
 	// kept is about how many bytes all feeds keep of messages.
 	kept atomic.Int64
+	// late counts what loseLate does.
+	late atomic.Uint64
 	// most is mostKept, but in tests.
 	most int64
 
@@ -164,14 +167,11 @@ func (t *feeds) endIdle(f *feed, now time.Time) {
 func (t *feeds) endLocked(f *feed, s *stirs) {
 	delete(t.all, f.target)
 	f.ended = true
-	rest := f.held
-	if f.epoch == "" {
-		rest = f.strange
-	}
-	for _, e := range rest {
+	for _, e := range slices.Concat(f.others.owed, f.held, f.strange) {
 		s.join(t.hub.put(e.message))
 	}
-	f.held, f.heldBytes, f.strange, f.strangeBytes, f.backlog, f.ring = nil, 0, nil, 0, nil, ring{}
+	f.others, f.held, f.heldBytes, f.strange, f.strangeBytes = others{}, nil, 0, nil, 0
+	f.backlog, f.ring = nil, ring{}
 	f.keepLocked()
 }
 

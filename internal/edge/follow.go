@@ -54,8 +54,10 @@ type turn struct {
 // follow says that a connection follows a feed. It holds one reference of it.
 type follow struct {
 	feed *feed
-	// unasked says that it asked for nothing older.
-	unasked bool
+	// from is the offset after which it follows, if it asked for nothing older of
+	// an inbox, of which it was a member before: what is late up to there it has
+	// not had. Else 0.
+	from uint64
 }
 
 // seen is what a connection of the user's had of a user's inbox before it
@@ -97,12 +99,18 @@ func (l *loop) takeTurnLocked(f *feed, t *turn) {
 		return
 	}
 	had := c.seenLocked(f.target, t.at)
-	if c.followsLocked(f) == nil {
+	if w := c.followsLocked(f); w == nil {
 		rare := c.own()
-		rare.follows = append(rare.follows, follow{feed: f, unasked: t.joiner.resume == nil && f.target.Kind() == address.KindUser})
+		rare.follows = append(rare.follows, follow{feed: f})
 		f.shares[l.index].followers++
+		if t.joiner.resume == nil && f.target.Kind() == address.KindUser {
+			c.followsLocked(f).from = t.at.offset
+		}
 	} else {
 		l.hub.feeds.release(f)
+		if t.joiner.resume != nil {
+			w.from = 0 // the replay has it
+		}
 	}
 	c.addTypes(p.types)
 	p.at, p.replay = c.fitLocked(t, had)
@@ -128,10 +136,13 @@ func (c *conn) seenLocked(t address.Target, at *joined) seen {
 // follows.
 func (c *conn) takesLocked(d *delivery) (follows, ok bool) {
 	follows = d.feed != nil && (d.everyone || c.followsLocked(d.feed) != nil)
-	if d.late && follows {
+	switch {
+	case d.to == toFollowers && !follows:
+		return false, false
+	case d.to == toOthers && follows:
 		// With its offset it would take the client back.
 		w := c.followsLocked(d.feed)
-		return false, w != nil && w.unasked
+		return false, w != nil && d.event.message.Position.Offset <= w.from
 	}
 	if !follows && d.target.Kind() == address.KindUser && c.v1() {
 		c.noteSeenLocked(d.event.message.Position)
@@ -220,7 +231,9 @@ func (l *loop) tellGapLocked(f *feed, g gap) {
 			return
 		}
 		if w := c.followsLocked(f); w != nil {
-			w.unasked = w.unasked && g.reason != history.ReasonEpochChanged
+			if g.reason == history.ReasonEpochChanged {
+				w.from = 0
+			}
 			c.sendLocked(gapFrame(c, channel, g))
 		}
 	})

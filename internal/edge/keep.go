@@ -23,7 +23,8 @@ func (f *feed) keepLocked() {
 }
 
 func (f *feed) countLocked() {
-	events, bytes := len(f.ring.events)+len(f.held)+len(f.strange), f.ring.bytes+f.heldBytes+f.strangeBytes
+	events := len(f.ring.events) + len(f.held) + len(f.strange) + len(f.others.owed)
+	bytes := f.ring.bytes + f.heldBytes + f.strangeBytes + f.others.bytes
 	if b := f.backlog; b != nil {
 		events, bytes = events+len(b.events), bytes+b.bytes
 	}

@@ -47,9 +47,10 @@ type delivery struct {
 	// offsets are told it: their publisher had it kept, nobody can follow it, and
 	// so it moves no client on.
 	stored, offsets bool
-	// late says that event was stored before the feed began, and everyone that
-	// all members follow it.
-	late, everyone bool
+	// to says who of the feed's members gets the event, and everyone that all of
+	// them follow it.
+	to       audience
+	everyone bool
 }
 
 // held returns how many bytes d keeps in memory.

@@ -13,6 +13,7 @@ const (
 	dropExpired      = "expired"
 	dropSlowConsumer = "slow_consumer"
 	dropGone         = "gone"
+	dropLate         = "late"
 )
 
 // Reasons for refusing a socket before or right after the upgrade.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aegisx/pushd/internal/address"
 )
@@ -52,10 +53,16 @@ type view struct {
 	start   place
 	// at is the position; epoch 0: it is not known.
 	at place
-	// newest is the newest message that came.
-	newest place
+	// newest is the newest message that came, and bare the newest without an
+	// offset.
+	newest, bare place
 	// early are the messages that came before it followed.
 	early map[place]bool
+	// got are all that came. What was stored after since and came live must be
+	// among them; only of the own inbox, of which one is a member without following
+	// it. Epoch 0: it was not told that it is open.
+	got   map[place]bool
+	since place
 }
 
 // asked is a request that waits for its answer.
@@ -85,7 +92,7 @@ func newChecker(m *model, v1 bool, user string) *checker {
 func (c *checker) view(target string) *view {
 	v := c.views[target]
 	if v == nil {
-		v = &view{early: make(map[place]bool)}
+		v = &view{early: make(map[place]bool), got: make(map[place]bool)}
 		c.views[target] = v
 	}
 	return v
@@ -103,14 +110,15 @@ func (c *checker) take(text string) error {
 		return fmt.Errorf("%s: %w", text, err)
 	}
 	switch m.Type {
-	case "connection", "error":
+	case "connection":
+		c.excuse(c.user)
+		return nil
+	case "error":
 		delete(c.asked, m.ID)
-		if m.Type == "error" && m.Data.Code != "unavailable" {
+		if m.Data.Code != "unavailable" {
 			return fmt.Errorf("%s", text)
 		}
-		if m.Type == "error" {
-			c.model.see("not available")
-		}
+		c.model.see("not available")
 		return nil
 	case "closed":
 		c.ended = true
@@ -130,7 +138,7 @@ func (c *checker) take(text string) error {
 		if c.view(a.target).member {
 			c.model.see("left")
 		}
-		*c.view(a.target) = view{early: make(map[place]bool), at: c.view(a.target).at}
+		*c.view(a.target) = view{early: make(map[place]bool), got: make(map[place]bool), at: c.view(a.target).at}
 		return nil
 	case "channel_joined", "notifications_subscribed":
 		a := c.asked[m.ID]
@@ -188,6 +196,7 @@ func (c *checker) joined(a asked, m *said) error {
 		return fmt.Errorf("does not say whether it recovered")
 	}
 	v.start, v.unasked = place{}, false
+	c.excuse(a.target) // it says itself what it has
 	if *m.Data.Recovered {
 		if m.Data.Gap != nil || a.recover.epoch != at.epoch {
 			return fmt.Errorf("recovered with a gap or from another epoch")
@@ -231,6 +240,7 @@ func (c *checker) gap(v *view, target string, g saidGap) error {
 		return fmt.Errorf("a gap for one who does not follow")
 	}
 	c.model.see("gap: " + g.Reason)
+	c.excuse(target)
 	from, err := strconv.ParseUint(g.From, 10, 64)
 	if err != nil {
 		return err
@@ -285,16 +295,19 @@ func (c *checker) message(m *said) error {
 	if v.early[at] {
 		return fmt.Errorf("came before")
 	}
+	v.got[at] = true
 	if m.Offset == nil {
 		if c.v1 && v.follows && (!v.unasked || v.start.before(at)) {
 			return fmt.Errorf("follows, and there is no offset")
 		}
-		if !v.newest.before(at) {
-			return fmt.Errorf("after %v", v.newest)
+		if !v.bare.before(at) || !v.follows && !v.newest.before(at) {
+			return fmt.Errorf("after %v and %v", v.newest, v.bare)
 		}
-		v.newest = at
+		v.bare = at
 		if v.follows {
 			c.model.see("late")
+		} else {
+			v.newest = at
 		}
 		if target == c.user {
 			v.early[at] = true
@@ -308,7 +321,7 @@ func (c *checker) message(m *said) error {
 		return fmt.Errorf("the offset should be %d", at.seq)
 	}
 	if v.at.epoch == 0 {
-		if !v.newest.before(at) || v.newest.epoch == at.epoch {
+		if !v.newest.before(at) || v.newest.epoch == at.epoch && v.newest != v.bare {
 			return fmt.Errorf("%v is not of a new epoch, after %v", at, v.newest)
 		}
 		v.at.epoch = at.epoch
@@ -323,6 +336,31 @@ func (c *checker) message(m *said) error {
 		return err
 	}
 	v.at, v.newest = at, at
+	return nil
+}
+
+// excuse says that nothing that was stored so far must reach this connection.
+func (c *checker) excuse(target string) { c.view(target).since = c.model.newest() }
+
+// owed returns an error if the inbox misses something that came live at least so
+// long ago. That is promised to those who don't follow, too: all of it was there
+// for them.
+func (c *checker) owed(ago time.Duration) error {
+	v := c.view(c.user)
+	if !c.model.roomy || v.since.epoch == 0 || v.follows && !v.unasked {
+		return nil
+	}
+	for _, came := range c.model.cameFor(c.user, ago) {
+		if !v.since.before(came.place) {
+			continue
+		}
+		if v.follows && v.start.before(came.place) {
+			continue // complete looks at that
+		}
+		if !came.lost && !came.mayExpire && !v.got[came.place] {
+			return fmt.Errorf("%v of %s came live, and did not reach it; %+v", came.place, c.user, *v)
+		}
+	}
 	return nil
 }
 

@@ -38,7 +38,10 @@ import (
 //   - anewLocked does not announce the change; standLocked sets no goal;
 //   - fillLocked leaves out the newest; trim does not say what it let go;
 //   - fitLocked ignores what was seen, or leaves out the oldest without a word;
-//   - lateLocked hands over what is late at any time;
+//   - lateLocked hands over what is late at any time, or never; settleLocked
+//     forgets what is owed, oldLocked gives it twice;
+//   - startLocked does not wait for what was stored before, or begins before what
+//     went straight to the members; missLocked drops what is held;
 //   - putLocked or confessLocked forgets what found an inbox full;
 //   - receiversLocked asks the directory alone;
 //   - fanOutLocked takes all members for followers;
@@ -53,12 +56,24 @@ const (
 	modelChannels = 4
 	modelUsers    = 3
 	modelSteps    = 800
+	// modelPatience is how long what came live may take to reach those who don't
+	// follow: it may wait for what is before it.
+	modelPatience = time.Minute
 )
 
 // storedMessage is what the model remembers of what was stored.
 type storedMessage struct {
 	seq       uint64
 	mayExpire bool
+}
+
+// liveCopy is a copy of a stored message that came here.
+type liveCopy struct {
+	place     place
+	at        time.Time
+	mayExpire bool
+	// lost says that the history was lost when it came, or soon after.
+	lost bool
 }
 
 type model struct {
@@ -70,8 +85,13 @@ type model struct {
 	lanes   map[string]*lane
 	clients []*modelClient
 	// log is all that was ever stored, by target and epoch.
-	mu    sync.Mutex
-	log   map[string]map[int][]storedMessage
+	mu  sync.Mutex
+	log map[string]map[int][]storedMessage
+	// came are the live copies that were handed to the hub, by target, in order.
+	came map[string][]liveCopy
+	// roomy says that inboxes don't overflow. Else those who don't follow may
+	// lose something without a word.
+	roomy bool
 	now   int // the epoch
 	calm  bool
 	fails bool
@@ -88,6 +108,48 @@ func (m *model) stored(target string, epoch int) []storedMessage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.log[target][epoch]
+}
+
+// noteCame notes that c is handed to the hub now.
+func (m *model) noteCame(name string, c *message.Message) {
+	if c.Position.IsZero() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := place{epochNumber(c.Position.Epoch), c.Position.Offset}
+	m.came[name] = append(m.came[name], liveCopy{at, time.Now(), !c.Deadline.IsZero(), at.epoch != m.now})
+}
+
+// excuseLocked notes that what came lately may not reach those who don't follow:
+// the history is lost.
+func (m *model) excuseLocked() {
+	for _, came := range m.came {
+		for i := len(came) - 1; i >= 0 && time.Since(came[i].at) < modelPatience; i-- {
+			came[i].lost = true
+		}
+	}
+}
+
+// newest returns the place of the message that was stored last.
+func (m *model) newest() place {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.history.mu.Lock()
+	defer m.history.mu.Unlock()
+	return place{m.now, m.history.seq}
+}
+
+// cameFor returns the copies that came for a target, up to so long ago.
+func (m *model) cameFor(name string, ago time.Duration) []liveCopy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	came := m.came[name]
+	n := len(came)
+	for n > 0 && time.Since(came[n-1].at) < ago {
+		n--
+	}
+	return slices.Clone(came[:n])
 }
 
 func (m *model) epoch() int {
@@ -115,7 +177,8 @@ type lane struct {
 	running sync.WaitGroup
 }
 
-func (m *model) newLane(target address.Target) *lane {
+func (m *model) newLane(name string) *lane {
+	target := modelTarget(name)
 	l := &lane{copies: make(chan *message.Message, 1<<16)}
 	l.running.Go(func() { // closing copies ends it
 		for c := range l.copies {
@@ -134,6 +197,7 @@ func (m *model) newLane(target address.Target) *lane {
 				}
 				continue
 			}
+			m.noteCame(name, c)
 			m.env.hub.Deliver(c)
 		}
 	})
@@ -185,6 +249,7 @@ func runModel(t *testing.T, seed uint64, seen map[string]int) {
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), dice: rand.New(rand.NewPCG(seed, 2)),
 		history: newFakeHistory(25), lanes: make(map[string]*lane), now: 1, seen: seen,
 		log: make(map[string]map[int][]storedMessage), ln: newChanListener(),
+		came: make(map[string][]liveCopy), roomy: seed%2 == 0,
 	}
 	m.history.cut = 1 + m.rand.IntN(30)
 	m.history.stale = func() bool { return m.roll(2) }
@@ -210,13 +275,15 @@ func runModel(t *testing.T, seed uint64, seen map[string]int) {
 		o.Lingers = []edge.Linger{{Channels: must(address.ParsePattern("c1")), Delay: 5 * time.Millisecond}}
 		o.NewDriver = func(l sync.Locker) (poll.Driver, error) { return &recordDriver{lock: l}, nil }
 	})
-	m.env.hub.SetInboxDepth(24)
+	if !m.roomy {
+		m.env.hub.SetInboxDepth(24)
+	}
 	m.env.serve(t, m.ln)
 	m.env.bus.set(func(b *fakeBus) {
 		b.hold = func(t address.Target) bool { return t.Kind() == address.KindChannel && m.roll(3) }
 	})
 	for _, name := range m.targets() {
-		m.lanes[name] = m.newLane(modelTarget(name))
+		m.lanes[name] = m.newLane(name)
 		m.log[name] = make(map[int][]storedMessage)
 	}
 	for i := range modelClients {
@@ -284,6 +351,7 @@ func (m *model) step() {
 		if m.rand.IntN(4) == 0 {
 			m.mu.Lock()
 			m.now++
+			m.excuseLocked()
 			m.history.anew(uint64(m.rand.IntN(50)))
 			m.mu.Unlock()
 			m.env.hub.Doubt(address.Target{})
@@ -407,6 +475,11 @@ func (m *model) leave(c *modelClient) {
 		return
 	}
 	m.judgeOne(c)
+	if !c.check.ended && !m.t.Failed() {
+		if err := c.check.owed(modelPatience); err != nil {
+			m.t.Errorf("client of %s, v1 %v, when it left: %v\n%s", c.user, c.v1, err, strings.Join(c.check.trace, "\n"))
+		}
+	}
 	for target, v := range c.check.views {
 		if v.at.epoch > 0 {
 			c.left[target] = v.at
@@ -453,7 +526,11 @@ func (m *model) finish() {
 		if c.socket == nil || c.check.ended || m.t.Failed() {
 			continue
 		}
-		if err := c.check.end(); err != nil {
+		err := c.check.end()
+		if err == nil {
+			err = c.check.owed(0)
+		}
+		if err != nil {
 			m.t.Errorf("client of %s, v1 %v, follows %v: %v", c.user, c.v1, slices.Collect(maps.Keys(c.check.views)), err)
 		}
 	}

@@ -219,20 +219,23 @@ func (f *feed) repairLocked(w want, page *history.Page, s *stirs) {
 	upTo := max(w.goal, w.after)
 	if n := len(page.Messages); n > 0 {
 		first, last := page.Messages[0].Position.Offset, page.Messages[n-1].Position.Offset
-		if page.Gap != "" && first-1 > f.position {
-			f.announceLocked(gap{from: f.position, to: first - 1, reason: page.Gap}, s)
+		if page.Gap != "" {
+			f.missLocked(first-1, page.Gap, s)
 		}
 		upTo = max(upTo, last)
 		if page.More {
 			upTo = last
 		}
-	} else if page.Gap != "" && upTo > f.position {
-		f.announceLocked(gap{from: f.position, to: upTo, reason: page.Gap}, s)
+	} else if page.Gap != "" {
+		f.missLocked(upTo, page.Gap, s)
 	}
 	for _, m := range page.Messages {
 		if m.Position.Offset > f.position {
 			f.handOverLocked(newEvent(m), s)
 		}
+	}
+	if f.refs == 0 {
+		f.idle = time.Now() // copies of these may still come live
 	}
 	// Whatever else there was had a time to live of its own.
 	f.position = max(f.position, upTo)
@@ -290,6 +293,6 @@ func (f *feed) giveUpLocked(now time.Time, s *stirs) {
 		return
 	}
 	f.failing = now
-	f.announceLocked(gap{from: f.position, to: f.goal, reason: history.ReasonOverflow}, s)
+	f.missLocked(f.goal, history.ReasonOverflow, s)
 	f.unholdLocked(s)
 }
