@@ -26,7 +26,7 @@ const (
 // put is one message on its way to a stream.
 type put struct {
 	s       *store
-	to      *target
+	to      *destination
 	subject string
 	header  nats.Header
 	data    []byte
@@ -51,8 +51,8 @@ type put struct {
 	floor uint64 // what had been seen of that epoch before it was sent first
 }
 
-// target is a stream that takes messages.
-type target struct {
+// destination is a stream that takes messages.
+type destination struct {
 	name    string
 	breaker breaker
 }

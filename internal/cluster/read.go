@@ -79,6 +79,9 @@ type reading struct {
 	anchored bool
 	counted  bool
 	kept     uint64
+	// looked says that it was looked for where to begin, since there is much behind
+	// After, and skipped that this is not there.
+	looked, skipped bool
 	// broken says that something may be missing between what came from one server
 	// and what came from the next.
 	broken bool
@@ -187,21 +190,30 @@ func (r *reading) batch(ctx context.Context, from uint64) (more bool, err error)
 		if !ok {
 			return false, errUnasked
 		}
-		if n == 0 && r.counted && e.pending+1 >= uint64(r.limit.Messages) { //nolint:gosec // Positive.
-			// Newer ones may have pushed out what comes before it, after the last
-			// answer. The next page will tell, unless this one is empty.
-			if len(r.page.Messages) > 0 {
-				r.page.More = true
-				return false, nil
-			}
-			r.broken = true
+		if n == 0 && !r.counted && !r.looked && r.far(e.pending) {
+			return true, r.skip(ctx, e)
 		}
-		if r.take(e) {
+		if n == 0 && r.torn(e) || r.take(e) {
 			return false, nil
 		}
 	}
 	pending, ok := parseSequence(end.Header.Get(headerPending))
 	return ok && pending > 0 && len(got) > 0, nil
+}
+
+// torn looks at the first entry of an answer, and reports whether the page ends
+// before it. Newer ones may have pushed out what comes before it, after the last
+// answer. The next page will tell, unless this one is empty.
+func (r *reading) torn(e storedEntry) bool {
+	if !r.counted || e.pending+1 < uint64(r.limit.Messages) { //nolint:gosec // Positive.
+		return false
+	}
+	if len(r.page.Messages) > 0 {
+		r.page.More = true
+		return true
+	}
+	r.broken = true
+	return false
 }
 
 // take notes an entry, and reports whether the page is full.
@@ -282,6 +294,9 @@ func (r *reading) oneByOne(ctx context.Context, from uint64) error {
 func (r *reading) prove(ctx context.Context) error {
 	limit := uint64(r.limit.Messages) //nolint:gosec // Positive.
 	switch {
+	case r.skipped:
+		r.page.Gap = r.skippedGap()
+		return nil
 	case !r.broken && r.anchored && r.kept <= limit:
 		return nil
 	case r.broken || r.anchored || r.kept >= limit:

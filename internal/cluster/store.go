@@ -43,7 +43,7 @@ type store struct {
 	// mesh it may turn true.
 	present func() bool
 
-	stored, keys target
+	stored, keys destination
 	shares       shares // of the clients, in keys
 	// record remembers whether the record of the epoch can be written.
 	record breaker
@@ -86,8 +86,8 @@ func openStore(o Options, srv *embedded, self identity, s Sink, m *metrics, log 
 		verify:  make(chan doubtful, putMessages),
 		kick:    make(chan struct{}, 1),
 		drained: make(chan struct{}),
-		stored:  target{name: streamHistory},
-		keys:    target{name: streamKeys},
+		stored:  destination{name: streamHistory},
+		keys:    destination{name: streamKeys},
 	}
 	st.maxAge = max(st.most.Age, keyWindow)
 	if srv != nil && o.alone() {

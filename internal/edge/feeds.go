@@ -22,9 +22,9 @@ type feeds struct {
 	within  func(f func(context.Context))
 	running sync.WaitGroup
 
-	readers readers
-	asks    asks
-	wards   wards
+	reads feedReads
+	asks  asks
+	wards wards
 
 	// kept is about how many bytes all feeds keep of messages.
 	kept atomic.Int64
@@ -65,7 +65,7 @@ func (t *feeds) close() {
 	t.closed = true
 	t.mu.Unlock()
 	t.stop()
-	t.readers.close()
+	t.reads.close()
 	t.running.Wait()
 	for _, f := range t.list() {
 		var s stirs

@@ -78,7 +78,7 @@ func (c *conn) historyLocked(cmd command) error {
 	}
 	cmd.about = asked.channel
 	request := cmd.bare()
-	started := h.reads.start(func(ctx context.Context) {
+	started := h.reads.start(c.principal.Tenant, func(ctx context.Context) {
 		f, err := c.readHistory(ctx, request, target, asked)
 		c.loop.call(func() { c.historyReadLocked(request, f, err) })
 	})

@@ -32,6 +32,8 @@ type fakeHistory struct {
 	before func() error
 	// stale says that Read answers with no more than it must.
 	stale func() bool
+	// reading is called by Read, without the lock, before it looks.
+	reading func(address.Target)
 	// keeps says what is kept; nil: users and channels.
 	keeps func(address.Target) bool
 }
@@ -137,6 +139,9 @@ func (h *fakeHistory) Read(_ context.Context, t address.Target, q history.Query)
 	if err := h.pause(); err != nil {
 		return nil, err
 	}
+	if h.reading != nil {
+		h.reading(t)
+	}
 	// The answer may be of a server that has got no further than it must.
 	upTo := uint64(math.MaxUint64)
 	if h.stale != nil && h.stale() {
@@ -153,7 +158,17 @@ func (h *fakeHistory) Read(_ context.Context, t address.Target, q history.Query)
 		limit = min(limit, h.cut)
 	}
 	bytes := 0
-	for _, m := range h.kept[t] {
+	from := 0
+	for i, m := range h.kept[t] {
+		if m.Position.Offset <= q.After {
+			from = i + 1
+		}
+	}
+	if behind := len(h.kept[t]) - from; q.Newest > 0 && behind > q.Newest {
+		from += behind - q.Newest
+		page.Gap = history.ReasonOverflow
+	}
+	for _, m := range h.kept[t][from:] {
 		if m.Position.Offset > upTo {
 			break
 		}

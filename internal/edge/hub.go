@@ -42,8 +42,8 @@ type Hub struct {
 	history History
 	feeds   *feeds
 
-	// reads are those of the history.
-	reads *reads
+	// reads are those that clients ask for.
+	reads *clientReads
 
 	// reporter is set by NewServer too, but messages may come before.
 	reporter atomic.Pointer[Reporter]
@@ -77,7 +77,7 @@ func NewHub(o Options) (*Hub, error) {
 		stopMemory: make(chan struct{}),
 		seed:       maphash.MakeSeed(),
 		ping:       frame.Ping(nil),
-		reads:      newReads(),
+		reads:      newClientReads(),
 	}
 	h.feeds = newFeeds(h)
 	if o.CompressionThreshold > 0 {

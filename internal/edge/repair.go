@@ -2,15 +2,12 @@ package edge
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/aegisx/pushd/internal/history"
 )
 
 const (
-	// maxReaders bounds the reads for feeds at once.
-	maxReaders = 32
 	// pageMessages and pageBytes bound one page.
 	pageMessages = 256
 	pageBytes    = 1 << 20
@@ -21,58 +18,6 @@ const (
 	// be read.
 	repairPatience = 10 * time.Second
 )
-
-// readers are the goroutines that read for feeds, and the feeds that wait for
-// one. A feed is there once at most.
-type readers struct {
-	mu      sync.Mutex
-	queue   []*feed
-	running int
-	closed  bool
-}
-
-// close lets nothing new begin.
-func (r *readers) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed, r.queue = true, nil
-}
-
-// pop returns the feed that has waited longest; nil: none, and the caller ends.
-func (r *readers) pop() *feed {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		r.running--
-		r.queue = nil
-		return nil
-	}
-	f := r.queue[0]
-	r.queue[0] = nil
-	r.queue = r.queue[1:]
-	return f
-}
-
-// read sees to it that f is read soon.
-func (t *feeds) read(f *feed) {
-	r := &t.readers
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return
-	}
-	r.queue = append(r.queue, f)
-	if r.running < maxReaders {
-		r.running++
-		t.running.Go(t.runReader) // ends when the queue is empty
-	}
-}
-
-func (t *feeds) runReader() {
-	for f := t.readers.pop(); f != nil; f = t.readers.pop() {
-		t.within(f.readPage)
-	}
-}
 
 // backlog is what is being read for those who wait: messages after the offset
 // that the first of them names, up to end.
@@ -94,6 +39,16 @@ type want struct {
 	epoch    string
 	position uint64
 	goal     uint64
+}
+
+// query asks for the next page. Of the past no more is of use than one connection
+// may get.
+func (w *want) query() history.Query {
+	q := history.Query{After: w.after, Known: w.known, Limit: pageMessages, Bytes: pageBytes}
+	if !w.repair {
+		q.Newest = replayMessages
+	}
+	return q
 }
 
 // readLocked sees to it that what is missing is read.
@@ -167,7 +122,7 @@ func (f *feed) readPage(ctx context.Context) {
 	if !ok {
 		return
 	}
-	page, err := f.hub.history.Read(ctx, f.target, history.Query{After: w.after, Known: w.known, Limit: pageMessages, Bytes: pageBytes})
+	page, err := f.hub.history.Read(ctx, f.target, w.query())
 	var s stirs
 	f.mu.Lock()
 	f.queued = false

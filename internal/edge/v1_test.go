@@ -276,10 +276,10 @@ func TestSentLater(t *testing.T) {
 	})
 }
 
-// TestHistoryReadsAreBounded: one at a time for a connection, 32 for a node; a
-// drain does not wait for them, and Close ends them.
+// TestHistoryReadsAreBounded: one at a time for a connection, 16 for a tenant that
+// asks alone, half of the places of a node; a drain does not wait for them, and Close ends them.
 func TestHistoryReadsAreBounded(t *testing.T) {
-	const most = 32
+	const most = 16
 	ask := func(id int) string {
 		return fmt.Sprintf(`{"type":"get_history","id":"%d","data":{"channel":"tenant:acme:kept"}}`, id)
 	}

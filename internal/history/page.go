@@ -21,6 +21,10 @@ type Query struct {
 	Limit, Bytes int
 	// Reverse asks for the newest first.
 	Reverse bool
+	// Newest, unless 0, says that the caller has no use for more than so many, the
+	// newest ones. Where there are many more behind After, the first page may begin
+	// with any of those before; its Gap is ReasonOverflow then. Not with Reverse.
+	Newest int
 }
 
 // Page answers a Query.
