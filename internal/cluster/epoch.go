@@ -39,6 +39,7 @@ const (
 type epoch struct {
 	id    string
 	since time.Time // zero for the first one that this node knows
+	life  life
 	// seen is the highest offset that this node has seen, acked the highest that
 	// an answer to it had.
 	seen, acked atomic.Uint64
@@ -255,10 +256,10 @@ func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	s.replicas.Store(int32(info.Config.Replicas)) //nolint:gosec // At most 5.
 	e := s.epoch.Load()
 	if e == nil || e.id != rec.Epoch {
-		first := e == nil
+		first, before := e == nil, s.epochID()
 		e = &epoch{id: rec.Epoch}
 		if !first {
-			e.since = time.Now()
+			e.since, e.life = time.Now(), newLife(before, info)
 		}
 		s.epoch.Store(e)
 		s.tryAgain()

@@ -90,7 +90,7 @@ func (l *lanes) run(ln *lane) {
 	var o opener
 	for a := range ln.queue {
 		ln.bytes.Add(-int64(len(a.msg.Data)))
-		m, err := o.openMessage(a.msg, a.epoch, l.now())
+		m, err := o.openMessage(a.msg, l.history.epochOf(a.msg, a.epoch), l.now())
 		if err != nil {
 			l.metrics.drop(dropReason(err))
 			continue
