@@ -39,6 +39,7 @@ type metrics struct {
 	reconnects, duplicateNodes prometheus.Counter
 	serverRestarts             prometheus.Counter
 	interest, up               prometheus.Gauge
+	historyBytes, historyRoom  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -75,6 +76,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pushd_cluster_up", Help: "1 while NATS is connected and knows all subscriptions.",
 		}),
+		historyBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_cluster_history_bytes", Help: "What is stored for clients takes so much.",
+		}),
+		historyRoom: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_cluster_history_max_bytes", Help: "What is stored for clients may take so much; the oldest go then.",
+		}),
 	}
 	for k := address.KindUser; k <= address.KindAll; k++ {
 		m.published[k] = published.WithLabelValues(k.String())
@@ -82,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(published, received, reads, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes,
-			m.serverRestarts, m.interest, m.up)
+			m.serverRestarts, m.interest, m.up, m.historyBytes, m.historyRoom)
 	}
 	return m
 }

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -348,5 +349,21 @@ func TestForgedCopiesAreDropped(t *testing.T) {
 	n.sink.awaitPayload(t, "still real")
 	if got := n.sink.payloads(); fmt.Sprint(got) != "[real keyed still real]" {
 		t.Errorf("delivered %q", got)
+	}
+}
+
+// TestHistoryIsMeasured: how full the history is can be watched.
+func TestHistoryIsMeasured(t *testing.T) {
+	dir := t.TempDir()
+	room := storing(t, func(h *cluster.HistoryOptions) { h.StoreDir, h.MaxBytes = dir, 8<<20 })
+	n := startNode(t, "n1", room)
+	n.store(t, channelOf(t, "acme", "log:1"), strings.Repeat("x", 100_000))
+	n.stop(t)
+	n = startNode(t, "n1", room)
+	if got := n.count(t, "pushd_cluster_history_bytes", ""); got < 100_000 || got > 110_000 {
+		t.Errorf("%v bytes are stored", got)
+	}
+	if got := n.count(t, "pushd_cluster_history_max_bytes", ""); got < 6<<20 || got > 7<<20 {
+		t.Errorf("room for %v bytes", got)
 	}
 }
