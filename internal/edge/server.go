@@ -151,6 +151,10 @@ func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (
 // Serve accepts connections from ln until Drain. It returns nil then, and the
 // listener's error otherwise.
 func (s *Server) Serve(ln net.Listener) error {
+	ln, err := poll.Listen(ln)
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
