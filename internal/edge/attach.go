@@ -113,5 +113,9 @@ func (l *loop) openLocked(c *conn, failed error) {
 	c.socket.Start()
 }
 
-// greetLocked tells the client that it is connected.
-func (c *conn) greetLocked() { c.sendLocked(connectionFrame(c, time.Now())) }
+// greetLocked tells the client that it is connected. It asks for no room: nothing
+// waits but the answer to the upgrade.
+func (c *conn) greetLocked() {
+	c.out.push(connectionFrame(c, time.Now()))
+	c.loop.markDirty(c)
+}
