@@ -16,8 +16,8 @@ import (
 // errConnectionLimit says that the user has all the connections it may have.
 var errConnectionLimit = errors.New("too many connections of this user")
 
-// attach gives an upgraded socket to its loop. On an error nothing is
-// registered and the caller still owns nc.
+// attach gives an upgraded socket to its loop, which answers the upgrade. On an
+// error nothing is registered and the caller still owns nc.
 func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) error {
 	tenant, err := address.TenantTarget(p.Tenant)
 	if err != nil {
@@ -44,13 +44,15 @@ func (h *Hub) attach(nc net.Conn, up *handshake.Upgraded, p *auth.Principal) err
 	if c.socket, err = l.driver.Attach(nc, up.Pipelined, c); err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
+	c.out.push(frame.Raw(up.Answer))
 	l.registerLocked(c, tenant, user)
 	return nil
 }
 
 // registerLocked makes c a member of its tenant, its user unless that is zero,
-// and everybody. The client is told once the interest in all of them is live,
-// and nothing is read from it or sent to it before.
+// and everybody. The client is greeted once the interest in all of them is live,
+// and nothing is read from it or sent to it before, but the answer to its upgrade:
+// both go out in one write if the interest is live already.
 func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 	h := l.hub
 	l.tell(time.Now())
@@ -90,8 +92,9 @@ func (l *loop) registerLocked(c *conn, tenant, user address.Target) {
 	waiting--
 	if waiting == 0 {
 		l.openLocked(c, nil)
-		l.flushLocked()
 	}
+	l.markDirty(c)
+	l.flushLocked()
 }
 
 // openLocked greets the client and begins to read.
@@ -110,5 +113,9 @@ func (l *loop) openLocked(c *conn, failed error) {
 	c.socket.Start()
 }
 
-// greetLocked tells the client that it is connected.
-func (c *conn) greetLocked() { c.sendLocked(connectionFrame(c, time.Now())) }
+// greetLocked tells the client that it is connected. It asks for no room: nothing
+// waits but the answer to the upgrade.
+func (c *conn) greetLocked() {
+	c.out.push(connectionFrame(c, time.Now()))
+	c.loop.markDirty(c)
+}

@@ -19,22 +19,22 @@ const (
 )
 
 // cutShort is sayGoodbye without the wait.
-func cutShort(nc net.Conn, code ws.StatusCode) {
+func cutShort(nc net.Conn, answer []byte, code ws.StatusCode) {
 	if nc.SetDeadline(time.Now().Add(busyTimeout)) == nil {
-		_, _ = nc.Write(frame.Close(code, closeReason(code)).Bytes()) // as far as it goes
+		_, _ = nc.Write(append(answer, frame.Close(code, closeReason(code)).Bytes()...)) // as far as it goes
 	}
 	_ = nc.Close()
 }
 
-// sayGoodbye closes an upgraded socket that belongs to no loop, with a close
-// frame, as browsers can't read an HTTP status. It blocks for at most
-// goodbyeTimeout.
-func sayGoodbye(nc net.Conn, code ws.StatusCode) {
+// sayGoodbye answers the upgrade of a socket that belongs to no loop, and closes
+// it with a close frame, as browsers can't read an HTTP status. It blocks for at
+// most goodbyeTimeout.
+func sayGoodbye(nc net.Conn, answer []byte, code ws.StatusCode) {
 	defer func() { _ = nc.Close() }()
 	if err := nc.SetDeadline(time.Now().Add(goodbyeTimeout)); err != nil {
 		return
 	}
-	if _, err := nc.Write(frame.Close(code, closeReason(code)).Bytes()); err != nil {
+	if _, err := nc.Write(append(answer, frame.Close(code, closeReason(code)).Bytes()...)); err != nil {
 		return
 	}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {

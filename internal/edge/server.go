@@ -151,6 +151,10 @@ func NewServer(h *Hub, v Verifier, b Bus, kept History, fallback http.Handler) (
 // Serve accepts connections from ln until Drain. It returns nil then, and the
 // listener's error otherwise.
 func (s *Server) Serve(ln net.Listener) error {
+	ln, err := poll.Listen(ln)
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -227,7 +231,7 @@ func (s *Server) welcome(nc net.Conn) {
 	code, p := s.identify(up)
 	if p == nil {
 		s.hub.metrics.tokenRefused(code)
-		s.turnAway(nc, code)
+		s.turnAway(nc, up.Answer, code)
 		return
 	}
 	err = s.hub.attach(nc, up, p)
@@ -235,30 +239,30 @@ func (s *Server) welcome(nc net.Conn) {
 	case err == nil:
 	case errors.Is(err, errConnectionLimit):
 		s.hub.metrics.refused(refuseUserLimit)
-		sayGoodbye(nc, closeConnectionLimit)
+		sayGoodbye(nc, up.Answer, closeConnectionLimit)
 	default:
 		s.hub.log.Error("connection not attached", "error", err)
 		s.hub.metrics.refused(refuseInternal)
-		sayGoodbye(nc, ws.StatusInternalServerError)
+		sayGoodbye(nc, up.Answer, ws.StatusInternalServerError)
 	}
 }
 
 // turnAway closes nc for its token. An address that keeps trying bad ones gets
 // the close frame and no more; good tokens from there are as good as ever, for
 // an address may be a whole office's, or a load balancer's.
-func (s *Server) turnAway(nc net.Conn, code ws.StatusCode) {
+func (s *Server) turnAway(nc net.Conn, answer []byte, code ws.StatusCode) {
 	if code != closeTokenInvalid {
-		sayGoodbye(nc, code)
+		sayGoodbye(nc, answer, code)
 		return
 	}
 	now := time.Now()
 	if s.failures.blocked(nc.RemoteAddr(), now) {
 		s.hub.metrics.refused(refuseAuthFailures)
-		cutShort(nc, code)
+		cutShort(nc, answer, code)
 		return
 	}
 	s.failures.record(nc.RemoteAddr(), now)
-	sayGoodbye(nc, code)
+	sayGoodbye(nc, answer, code)
 }
 
 // secure does the TLS handshake, if there is to be one. It has the time that the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge"
 	"github.com/aegisx/pushd/test/harness"
 )
@@ -172,6 +173,29 @@ func TestQueueBounds(t *testing.T) {
 			if err != nil || n > 200 {
 				t.Fatalf("after %d messages: %v", n, err)
 			}
+		}
+	})
+}
+
+// TestGreeting: it goes out in one write with the answer to the upgrade, and has
+// room beside it in the smallest queue.
+func TestGreeting(t *testing.T) {
+	smallest := func(o *edge.Options) { o.OutboundQueueFrames, o.OutboundQueueBytes = 1, 1024 }
+	onEachDriver(t, smallest, func(t *testing.T, e *env) {
+		conn, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		w := who{user: strings.Repeat("a", address.MaxUser)}
+		if _, err := io.WriteString(conn, rawHead("/ws", token(t, w), v1Field)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		_, greeting, _ := strings.Cut(string(buf[:n]), "\r\n\r\n")
+		if err != nil || !strings.Contains(greeting, `"type":"connection"`) {
+			t.Errorf("first came %q, %v", buf[:n], err)
 		}
 	})
 }

@@ -72,8 +72,9 @@ func TestNoDescriptors(t *testing.T) {
 }
 
 // TestMoreClientsThanDescriptors: the same with clients that become connections.
-// Those that find no room wait or are told to come again, and one that does gets
-// in once there is room.
+// Those that find no room wait, or are told to come again if a descriptor was
+// there to accept them but none to take them over, and one that does gets in once
+// there is room.
 func TestMoreClientsThanDescriptors(t *testing.T) {
 	besides(t)
 	ctx := bounded(t, patience)
@@ -84,15 +85,20 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	if in == 0 || in >= fileLimit {
 		t.Fatalf("%d clients got in with %d descriptors", in, fileLimit)
 	}
-	// The first to come were the first to get in.
-	for _, p := range all.peers[:in/2] {
-		if err := p.close(); err != nil {
-			t.Error(err)
+	leave := func(peers []*peer) {
+		for _, p := range peers {
+			if err := p.close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
+	// The first to come were the first to get in. As many leave as may wait, and
+	// when nobody does, some more.
+	leave(all.peers[:crowd-in])
 	if err := all.await(ctx, crowd); err != nil {
 		t.Error(err)
 	}
+	leave(all.peers[crowd-in : crowd-in+in/3])
 	if err := harness.Eventually(ctx, func(context.Context) error {
 		if now := openFiles(t, st.node); now > fileLimit-in/4 {
 			return fmt.Errorf("%d of %d descriptors are open", now, fileLimit)

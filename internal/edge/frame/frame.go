@@ -69,6 +69,10 @@ func Close(code ws.StatusCode, reason string) *Frame {
 	return build(ws.OpClose, append(body, reason...))
 }
 
+// Raw makes what goes out as it is, before any frame: the answer to an upgrade.
+// It keeps answer, which begins with "HTTP".
+func Raw(answer []byte) *Frame { return &Frame{plain: answer} }
+
 // Until makes deadline the time after which f must not be written any more; the
 // zero time: none. Only who made f may call it, before anybody else has f.
 func (f *Frame) Until(deadline time.Time) {
@@ -81,7 +85,8 @@ func (f *Frame) Until(deadline time.Time) {
 // Expired reports whether the deadline of f has passed at now.
 func (f *Frame) Expired(now time.Time) bool { return f.deadline != 0 && now.UnixNano() > f.deadline }
 
-// IsMessage reports whether f is text or binary, no ping, pong or close.
+// IsMessage reports whether f is text or binary, no ping, pong or close. By its
+// first letter an answer is none either.
 func (f *Frame) IsMessage() bool { return f.plain[0]&0x0F <= byte(ws.OpBinary) }
 
 // Bytes returns the whole frame. The caller must not change it.

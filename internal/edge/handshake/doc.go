@@ -3,8 +3,8 @@
 //
 // [Handshaker.Do] reads one request head and ends in one of four ways:
 //
-//   - [Upgraded]: the 101 is written, the deadline is off, the socket speaks
-//     WebSocket.
+//   - [Upgraded]: the 101 is made, for the caller to send: its own first words
+//     go out with it in one write. The deadline is off.
 //   - *[Rejection]: a complete HTTP answer is written, the writing side is shut
 //     and the peer had lingerTimeout to read it. The caller closes the socket.
 //   - *[Passthrough]: a well-formed HTTP request for another path. Its Conn
@@ -21,7 +21,7 @@
 // fields that may come only once, and the demands of RFC 6455 section 4.2.1.
 // Only a head that passed is shown to ws.Upgrader, whose callbacks gather
 // Origin, token and subprotocols without building an http.Request. Nothing the
-// Upgrader writes reaches the peer until the last callback has agreed.
+// Upgrader writes before the last callback has agreed is of the answer.
 //
 // Stricter than net/http, on every path: lines end in CRLF, no folded lines, no
 // empty line before the request, no control characters, only origin-form

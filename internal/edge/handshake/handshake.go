@@ -23,6 +23,8 @@ type Upgraded struct {
 	// Deflate says that permessage-deflate was agreed on, without context
 	// takeover on either side.
 	Deflate bool
+	// Answer is the 101, for the caller to send before all else.
+	Answer []byte
 	// Pipelined is what the client sent right behind the head; nil: nothing.
 	Pipelined []byte
 }
@@ -111,7 +113,10 @@ func (h *Handshaker) do(conn net.Conn, deadline time.Time) (*Upgraded, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("clear deadline: %w", err)
 	}
-	up := &Upgraded{Admin: path == adminPath, Token: u.token(), Dialect: u.offers.dialect(), Deflate: u.deflate}
+	up := &Upgraded{
+		Admin: path == adminPath, Token: u.token(), Dialect: u.offers.dialect(), Deflate: u.deflate,
+		Answer: u.out.answer,
+	}
 	if end < len(data) {
 		up.Pipelined = bytes.Clone(data[end:])
 	}

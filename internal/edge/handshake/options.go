@@ -35,7 +35,7 @@ type Options struct {
 	// MaxHeaders bounds the header fields. 0: 64.
 	MaxHeaders int
 	// Timeout bounds the time from the beginning that Do is told to the last
-	// byte of the answer. 0: 5 s.
+	// byte of the head. 0: 5 s.
 	Timeout time.Duration
 	// AllowOrigins are the Origins that may connect, each scheme://host[:port]
 	// or null. Empty: only the host that the request is for.

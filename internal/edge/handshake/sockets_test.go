@@ -110,6 +110,7 @@ func judge(t testing.TB, h *handshake.Handshaker, s *script) verdict {
 	case err != nil:
 		v.end = broken
 	default:
+		s.out.Write(up.Answer)
 		_, told, _ := strings.Cut(s.out.String(), "Sec-WebSocket-Protocol: ")
 		told, _, _ = strings.Cut(told, "\r\n")
 		if up.Dialect.String() != cmp.Or(told, "pushd.plain") {

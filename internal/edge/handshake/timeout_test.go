@@ -87,7 +87,6 @@ func TestFastEnough(t *testing.T) {
 			_, _ = io.WriteString(client, text[:len(text)-1])
 			<-time.After(timeout - time.Millisecond)
 			_, _ = io.WriteString(client, text[len(text)-1:])
-			_, _ = io.CopyN(io.Discard, client, int64(len(plain101)))
 		}()
 		if _, err := newHandshaker(t, handshake.DefaultOptions()).Do(server, time.Now()); err != nil {
 			t.Errorf("error %v", err)
@@ -110,8 +109,7 @@ func TestDeafPeers(t *testing.T) {
 		"sends nothing, reads":                {"", true, timeout + handshake.LingerTimeout, refused},
 		"is refused, reads nothing":           {bad, false, handshake.LingerTimeout, refused},
 		"is refused, reads and stays":         {bad, true, handshake.LingerTimeout, refused},
-		"is upgraded and does not read":       {upgradeHead().String(), false, timeout, broken},
-		"is upgraded and reads":               {upgradeHead().String(), true, 0, upgraded},
+		"is upgraded, which the caller says":  {upgradeHead().String(), false, 0, upgraded},
 		"is passed on, which needs no answer": {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", false, 0, passed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,9 +130,6 @@ func TestDeafPeers(t *testing.T) {
 				}
 				if got := endOf(up, err); got != c.end {
 					t.Errorf("%s: %v", got, err)
-				}
-				if c.end == broken && !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("error %v", err)
 				}
 			})
 		})
@@ -287,7 +282,6 @@ func TestSocketFaults(t *testing.T) {
 		want      end
 	}{
 		"no deadline can be set":      {good, 1, false, broken},
-		"101 can't be written":        {good, 0, true, broken},
 		"deadline can't be cleared":   {good, 2, false, broken},
 		"nor for a passed request":    {other, 2, false, broken},
 		"no deadline for the refusal": {bad, 2, false, refused},

@@ -144,8 +144,8 @@ func TestPipelinedIsOwned(t *testing.T) {
 	for range 10 {
 		expectUpgrade(t, h, strings.ReplaceAll(head, "first", "other")+"other")
 	}
-	if string(first.Pipelined) != "first" || first.Token != "first" {
-		t.Errorf("became %q and %q", first.Pipelined, first.Token)
+	if string(first.Pipelined) != "first" || first.Token != "first" || string(first.Answer) != plain101 {
+		t.Errorf("became %q, %q and %q", first.Pipelined, first.Token, first.Answer)
 	}
 }
 
@@ -165,6 +165,9 @@ func TestUpgradeOverSockets(t *testing.T) {
 		h := newHandshaker(t, handshake.DefaultOptions())
 		go func() {
 			up, err := h.Do(server, time.Now())
+			if err == nil {
+				_, err = server.Write(up.Answer)
+			}
 			done <- outcome{up, err}
 		}()
 		dialer := ws.Dialer{Protocols: []string{"pushd.jwt.abc", "pushd.plain"}}
@@ -208,7 +211,7 @@ func TestDeadlineIsOff(t *testing.T) {
 					t.Fatalf("do: %v, %v", up, err)
 				}
 				<-time.After(time.Hour)
-				go server.Write([]byte(plain101)) // ends the wait of a passed client
+				go server.Write([]byte(plain101)) // what the client waits for
 				if name == "upgraded" {
 					p.answer()
 					go func() { _, _ = client.Write([]byte("x")) }()
@@ -216,7 +219,8 @@ func TestDeadlineIsOff(t *testing.T) {
 					if _, err := server.Read(b); err != nil {
 						t.Errorf("read: %v", err)
 					}
-					if _, err := client.Read(b); err != nil {
+					go server.Write(b)
+					if _, err := client.Read(make([]byte, 1)); err != nil {
 						t.Errorf("write: %v", err)
 					}
 					return

@@ -4,7 +4,8 @@
 // A [Driver] takes an accepted socket, makes it a [Socket] and calls its
 // [Handler]. [Epoll], for Linux, has one goroutine for all its sockets;
 // [Goroutine] has a reader per socket, on every system and for every net.Conn.
-// [New] chooses.
+// [New] chooses. [Listen] accepts sockets in a way that Epoll takes over with the
+// fewest system calls.
 //
 // # Contract
 //

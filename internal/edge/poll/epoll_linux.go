@@ -77,7 +77,7 @@ func NewEpoll(lock sync.Locker) (*Epoll, error) {
 // Attach implements Driver.
 func (e *Epoll) Attach(nc net.Conn, pipelined []byte, h Handler) (Socket, error) {
 	switch nc := nc.(type) {
-	case *net.TCPConn:
+	case *net.TCPConn, *lateConn:
 		s := &epollSocket{driver: e, handler: h, pipelined: pipelined}
 		if err := e.take(nc, s); err != nil {
 			return nil, err
@@ -91,42 +91,34 @@ func (e *Epoll) Attach(nc net.Conn, pipelined []byte, h Handler) (Socket, error)
 	return e.streams.Attach(nc, pipelined, h)
 }
 
-// take makes s a socket with the descriptor of nc.
-func (e *Epoll) take(nc *net.TCPConn, s *epollSocket) error {
-	fd, err := detach(nc)
+// take makes s a socket with the descriptor of nc. On an error nc is as it was.
+func (e *Epoll) take(nc net.Conn, s *epollSocket) (err error) {
+	add := func(fd int) error {
+		s.fd = fd
+		return e.add(s)
+	}
+	switch nc := nc.(type) {
+	case *lateConn:
+		err = nc.takeOver(add)
+	case *net.TCPConn:
+		if err = nc.SetWriteBuffer(kernelQueue); err == nil {
+			err = takeDuplicate(nc, add)
+		}
+		if err == nil {
+			// The duplicate lives on; closing this one can't harm it.
+			_ = nc.Close()
+		}
+	default:
+		err = errors.ErrUnsupported
+	}
 	if err != nil {
 		return fmt.Errorf("attach socket: %w", err)
 	}
-	s.fd = fd
-	if err := e.add(s); err != nil {
-		return errors.Join(fmt.Errorf("attach socket: %w", err), unix.Close(fd))
-	}
-	// The duplicate lives on; closing this one can't harm it.
-	_ = nc.Close()
 	return nil
 }
 
-// detach returns a duplicate of nc's descriptor that Go's poller does not know.
-func detach(nc *net.TCPConn) (int, error) {
-	if err := nc.SetWriteBuffer(kernelQueue); err != nil {
-		return 0, fmt.Errorf("set send buffer: %w", err)
-	}
-	raw, err := nc.SyscallConn()
-	if err != nil {
-		return 0, fmt.Errorf("raw connection: %w", err)
-	}
-	var (
-		dup  int
-		fail error
-	)
-	err = raw.Control(func(fd uintptr) { dup, fail = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, fail); err != nil {
-		return 0, fmt.Errorf("duplicate descriptor: %w", err)
-	}
-	return dup, nil
-}
-
-// add makes a place for s and watches it for its end. Lock held.
+// add makes a place for s and watches it. It is told of what comes too: mostly
+// Start follows before anything does, and has nothing to change. Lock held.
 func (e *Epoll) add(s *epollSocket) error {
 	if last := len(e.free) - 1; last >= 0 {
 		s.index = e.free[last]
@@ -136,7 +128,8 @@ func (e *Epoll) add(s *epollSocket) error {
 		e.sockets = append(e.sockets, nil)
 		e.gens = append(e.gens, 0)
 	}
-	event := s.event(0)
+	s.armed = unix.EPOLLIN
+	event := s.event()
 	if err := unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, s.fd, &event); err != nil {
 		e.free = append(e.free, s.index)
 		return fmt.Errorf("add to epoll: %w", err)
@@ -194,6 +187,11 @@ func (e *Epoll) handle(event *unix.EpollEvent, buf []byte) {
 	if s == nil || e.gens[index] != uint32(event.Pad) { //nolint:gosec // As above.
 		return
 	}
+	ready := event.Events & (unix.EPOLLIN | unix.EPOLLHUP | unix.EPOLLERR)
+	if ready == unix.EPOLLIN && !s.started && !s.closing {
+		s.rearm() // and Start asks again
+		ready = 0
+	}
 	if event.Events&unix.EPOLLOUT != 0 {
 		s.writable()
 	}
@@ -203,7 +201,7 @@ func (e *Epoll) handle(event *unix.EpollEvent, buf []byte) {
 		s.rearm()
 		s.handler.Readable(data)
 	}
-	if event.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 || s.more && s.started {
+	if ready != 0 || s.more && s.started {
 		e.read(s, buf)
 	}
 }

@@ -22,6 +22,7 @@ type epollSocket struct {
 
 	tls       *tlsSocket // nil: plain
 	pipelined []byte     // to be handed over after Start
+	armed     uint32     // the events that epoll was asked for
 	// more says that there is something to read of which epoll does not know.
 	more    bool
 	started bool
@@ -32,11 +33,11 @@ type epollSocket struct {
 	gone    bool // the descriptor is closed
 }
 
-// event makes the registration of s for these events; errors and hang-ups are
-// always told.
-func (s *epollSocket) event(events uint32) unix.EpollEvent {
+// event makes the registration of s for the events in armed; errors and
+// hang-ups are always told.
+func (s *epollSocket) event() unix.EpollEvent {
 	return unix.EpollEvent{
-		Events: events,
+		Events: s.armed,
 		Fd:     int32(s.index),                //nolint:gosec // 32 bits of user data, no number.
 		Pad:    int32(s.driver.gens[s.index]), //nolint:gosec // As above.
 	}
@@ -52,7 +53,11 @@ func (s *epollSocket) rearm() {
 	if s.blocked || s.tls != nil && len(s.tls.unsent) > 0 || s.started && (s.more || s.pipelined != nil) {
 		events |= unix.EPOLLOUT
 	}
-	event := s.event(events)
+	if events == s.armed {
+		return
+	}
+	s.armed = events
+	event := s.event()
 	// It can't fail for a descriptor that was added and is open.
 	_ = unix.EpollCtl(s.driver.fd, unix.EPOLL_CTL_MOD, s.fd, &event)
 }

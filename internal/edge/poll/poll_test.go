@@ -171,7 +171,13 @@ func transports() map[string]func(*testing.T) (server, client net.Conn) {
 			server, client := tcpPair(t)
 			return struct{ net.Conn }{server}, client // hides the descriptor
 		},
-		"tls": tlsPair,
+		"accepted": acceptedPair,
+		"awaited":  awaitedPair,
+		"tls":      tlsPair,
+		"accepted tls": func(t *testing.T) (net.Conn, net.Conn) {
+			t.Helper()
+			return secure(t, acceptedPair)
+		},
 		"pipe": func(t *testing.T) (net.Conn, net.Conn) {
 			t.Helper()
 			server, client := net.Pipe()
@@ -184,7 +190,13 @@ func transports() map[string]func(*testing.T) (server, client net.Conn) {
 // tlsPair has done its handshake.
 func tlsPair(t *testing.T) (server, client net.Conn) {
 	t.Helper()
-	rawServer, rawClient := tcpPair(t)
+	return secure(t, tcpPair)
+}
+
+// secure does the handshake of TLS over what pair makes.
+func secure(t *testing.T, pair func(*testing.T) (server, client net.Conn)) (server, client net.Conn) {
+	t.Helper()
+	rawServer, rawClient := pair(t)
 	secured := poll.TLSServer(rawServer, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
 	asked := tls.Client(rawClient, &tls.Config{InsecureSkipVerify: true})
 	done := make(chan error, 1)
@@ -359,11 +371,11 @@ func TestCloseWhileWriteWaits(t *testing.T) {
 
 func TestCloseWriteAfterAll(t *testing.T) {
 	for driver, open := range drivers() {
-		for _, name := range []string{"tcp", "tls", "halfStream"} {
+		for _, name := range []string{"tcp", "accepted", "awaited", "tls", "accepted tls", "halfStream"} {
 			t.Run(driver+"/"+name, func(t *testing.T) {
-				pair := tcpPair
-				if name == "tls" {
-					pair = tlsPair
+				pair := transports()[name]
+				if name == "halfStream" {
+					pair = tcpPair
 				}
 				server, client := pair(t)
 				if name == "halfStream" {

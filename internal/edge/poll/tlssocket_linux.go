@@ -109,12 +109,13 @@ func (e *Epoll) attachTLS(conn *tls.Conn, pipelined []byte, h Handler) (_ Socket
 	if !ok {
 		return nil, false, nil
 	}
-	tcp, ok := under.Conn.(*net.TCPConn)
-	if !ok {
+	switch under.Conn.(type) {
+	case *net.TCPConn, *lateConn:
+	default:
 		return nil, false, nil
 	}
 	s := &tlsSocket{epollSocket: epollSocket{driver: e, handler: h, pipelined: pipelined}, conn: conn}
-	if err := e.take(tcp, &s.epollSocket); err != nil {
+	if err := e.take(under.Conn, &s.epollSocket); err != nil {
 		return nil, true, err
 	}
 	s.tls, s.more = s, true
