@@ -161,7 +161,7 @@ func startBehind(t *testing.T, kept history.Limit) (*store, address.Target, *beh
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("nats server is not ready")
 	}
 	tenant := must(address.ParseTenantID("acme"))
@@ -181,7 +181,7 @@ func startBehind(t *testing.T, kept history.Limit) (*store, address.Target, *beh
 	o := DefaultOptions()
 	o.NodeName, o.NATSURL = "n1", srv.ClientURL()
 	s := &store{
-		opts: &HistoryOptions{Rules: history.Rules{Inbox: kept}}, timeout: 5 * time.Second,
+		opts: &HistoryOptions{Rules: history.Rules{Inbox: kept}}, timeout: time.Minute,
 		present: func() bool { return true }, metrics: newMetrics(nil),
 	}
 	s.epoch.Store(&epoch{id: "e"})

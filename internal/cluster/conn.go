@@ -18,6 +18,9 @@ import (
 const (
 	// dialTimeout bounds one try at an external server.
 	dialTimeout = 2 * time.Second
+	// insideTimeout bounds one try at the embedded server, which is there: only a
+	// busy machine makes it late, and a node that gave up would not start.
+	insideTimeout = 20 * time.Second
 	// pingInterval finds a server that is gone without a FIN.
 	pingInterval = 2 * time.Second
 	// inboundDepth holds a burst that comes while the reader has no CPU.
@@ -96,6 +99,7 @@ func connect(o Options, srv *embedded, name string, handlers ...nats.Option) (*n
 	}, handlers...)
 	where := o.NATSURL
 	if srv != nil {
+		opts = append(opts, nats.Timeout(insideTimeout))
 		opts = append(opts, srv.clientOptions()...)
 		where = ""
 	}

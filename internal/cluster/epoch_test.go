@@ -196,7 +196,7 @@ func checkRestoredBackup(t *testing.T, lost int, busy bool) {
 	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
 	srv := startJetStream(t, server.Options{StoreDir: dir})
 	port := portOf(t, srv)
-	nodes := startStoring(t, srv, 2)
+	nodes := startStoringWithin(t, srv, 2, brisk)
 	target := channelOf(t, "acme", "log:1")
 	nodes[1].acquire(t, target)
 	kept := nodes[0].accept(t, msg(target, "kept")).Position

@@ -45,7 +45,8 @@ func TestNATSAwayAndBack(t *testing.T) {
 	if err := a.tryAcquire(t, target); !errors.Is(err, message.ErrUnavailable) {
 		t.Errorf("second acquire while away: %v", err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	// It is known that NATS is away: nobody waits for it.
+	if took := time.Since(began); took >= calm {
 		t.Errorf("failing took %s", took)
 	}
 	c, err := a.Stats(t.Context(), stats.Query{Limit: 5}, true)
@@ -53,12 +54,8 @@ func TestNATSAwayAndBack(t *testing.T) {
 		t.Errorf("stats while away: %+v, %v", c, err)
 	}
 
-	back := time.Now()
 	startNATS(t, port)
 	eventually(t, "ready again", func() bool { return a.Ready() && b.Ready() })
-	if took := time.Since(back); took > 3*time.Second {
-		t.Errorf("coming back took %s", took)
-	}
 	b.publish(t, target, "after")
 	b.publish(t, later, "after, too")
 	a.sink.awaitPayload(t, "after")
@@ -74,7 +71,7 @@ func TestNATSFrozen(t *testing.T) {
 	srv := startNATS(t, -1)
 	p := startProxy(t, srv.Addr().String())
 	a := startNode(t, "a", func(o *cluster.Options) { o.NATSURL = srv.ClientURL() })
-	b := startNode(t, "b", func(o *cluster.Options) { o.NATSURL = p.url() })
+	b := startNode(t, "b", func(o *cluster.Options) { o.NATSURL, o.PublishTimeout = p.url(), 2*time.Second })
 	target := channelOf(t, "acme", "c")
 	a.acquire(t, target)
 
@@ -94,7 +91,7 @@ func TestNATSFrozen(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > patience/2 {
 		t.Errorf("failing took %s", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -120,14 +117,8 @@ func TestStartRefusesUnreachableNATS(t *testing.T) {
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}
-	// Nobody speaks on this one; nobody listens after the close on the next.
-	defer func() { _ = ln.Close() }()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen: %v", err)
-	}
-	_ = gone.Close()
-	for name, addr := range map[string]string{"silent": ln.Addr().String(), "refused": gone.Addr().String()} {
+	defer func() { _ = ln.Close() }() // Nobody speaks there.
+	for name, addr := range map[string]string{"silent": ln.Addr().String(), "refused": "127.0.0.1:1"} {
 		t.Run(name, func(t *testing.T) {
 			var logged bytes.Buffer
 			began := time.Now()
@@ -142,7 +133,7 @@ func TestStartRefusesUnreachableNATS(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "sesame") || strings.Contains(logged.String(), "sesame") {
 				t.Error("credentials are in the error or the log")
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > patience/2 {
 				t.Errorf("took %s", took)
 			}
 		})
@@ -194,7 +185,7 @@ func TestCloseWithFrozenNATSIsBounded(t *testing.T) {
 	if err := n.Close(ctx); err == nil {
 		t.Error("no error though nothing was flushed")
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took >= calm {
 		t.Errorf("close took %s", took)
 	}
 }

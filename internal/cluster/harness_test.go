@@ -17,12 +17,19 @@ import (
 	"github.com/aegisx/pushd/internal/cluster"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
+	"github.com/aegisx/pushd/test/harness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
-const patience = 15 * time.Second
+const (
+	// patience is how long a test waits for what must happen.
+	patience = time.Minute
+	// calm is the time for publishing of the nodes: no answer of theirs may be late
+	// because the machine is busy. brisk is that of those that lose answers, and
+	// wait so long for them.
+	calm, brisk = 20*time.Second, 4*time.Second
+)
 
 // sink records what is delivered.
 type sink struct {
@@ -143,6 +150,7 @@ func newNode(name string, edit func(*cluster.Options)) *node {
 	n.opts.NodeName = name
 	n.opts.Version = "test"
 	n.opts.Registerer = n.reg
+	n.opts.PublishTimeout = calm
 	if edit != nil {
 		edit(&n.opts)
 	}
@@ -288,6 +296,8 @@ func startMesh(t *testing.T, count int) []*node {
 			o.ListenAddr = "127.0.0.1:0"
 			o.Peers = peers
 			o.Secret = "mesh-secret"
+			// When another node is too busy to confirm, this must be enough.
+			o.Settle = 200 * time.Millisecond
 		}))
 		if n == 0 {
 			peers = []string{"nats://" + nodes[0].ClusterAddr().String()}
@@ -320,7 +330,8 @@ func awaitRoster(t *testing.T, nodes []*node) {
 	}
 }
 
-// startNATS starts an external server; port -1 is any.
+// startNATS starts an external server; port -1 is any, which may be used again
+// when the server has ended.
 func startNATS(t *testing.T, port int) *server.Server {
 	t.Helper()
 	return startNATSWith(t, &server.Options{Port: port, MaxPayload: 2 << 20})
@@ -329,6 +340,13 @@ func startNATS(t *testing.T, port int) *server.Server {
 func startNATSWith(t *testing.T, o *server.Options) *server.Server {
 	t.Helper()
 	o.Host, o.NoLog, o.NoSigs = "127.0.0.1", true, true
+	if o.Port == -1 {
+		port, err := harness.FreePort(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Port = port
+	}
 	srv, err := server.NewServer(o)
 	if err != nil {
 		t.Fatalf("nats server: %v", err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -107,9 +106,7 @@ func TestKeyOfClient(t *testing.T) {
 func TestKeyOfTrimmed(t *testing.T) {
 	n := startStore(t, t.TempDir())
 	target := channelOf(t, "acme", "log:trimmed")
-	mortal := keyed(target, "x", "k")
-	mortal.Deadline = time.Now().Add(time.Second)
-	first := n.accept(t, mortal)
+	first := n.acceptMortal(t, target, "x", "k")
 	eventually(t, "trimmed", func() bool {
 		a, err := n.Publish(t.Context(), keyed(target, "x", "k"))
 		if err != nil || !a.Duplicate || a.Position != first.Position {

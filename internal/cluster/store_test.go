@@ -65,12 +65,18 @@ func startJetStream(t *testing.T, o server.Options) *server.Server {
 // startStoring starts nodes with a history in an external server.
 func startStoring(t *testing.T, srv *server.Server, count int) []*node {
 	t.Helper()
+	return startStoringWithin(t, srv, count, calm)
+}
+
+// startStoringWithin is startStoring with a time for publishing.
+func startStoringWithin(t *testing.T, srv *server.Server, count int, timeout time.Duration) []*node {
+	t.Helper()
 	var nodes []*node
 	for n := range count {
 		rules := storing(t, nil)
 		nodes = append(nodes, startNode(t, fmt.Sprintf("n%d", n+1), func(o *cluster.Options) {
 			rules(o)
-			o.NATSURL = srv.ClientURL()
+			o.NATSURL, o.PublishTimeout = srv.ClientURL(), timeout
 		}))
 	}
 	return nodes
@@ -110,6 +116,24 @@ func (n *node) accept(t *testing.T, m *message.Message) message.Accepted {
 		t.Fatalf("publish %s: %v", m.Payload, err)
 	}
 	return a
+}
+
+// acceptMortal stores a message that lives for about a second, with a key unless
+// that is empty. On a busy machine it lives for as long as it takes to store it.
+func (n *node) acceptMortal(t *testing.T, target address.Target, payload, key string) message.Accepted {
+	t.Helper()
+	for life := 1200 * time.Millisecond; ; life *= 3 {
+		m := keyed(target, payload, key)
+		m.Deadline = time.Now().Add(life)
+		a, err := n.Publish(t.Context(), m)
+		if err != nil && time.Now().After(m.Deadline) && life < patience {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("publish %s: %v", payload, err)
+		}
+		return a
+	}
 }
 
 // read reads forward.

@@ -39,7 +39,7 @@ func TestWedgedStore(t *testing.T) {
 	rules := storing(t, func(h *cluster.HistoryOptions) { h.StoreDir, h.MaxBytes = dir, 64<<20 })
 	n := startNode(t, "n1", func(o *cluster.Options) {
 		rules(o)
-		o.PublishTimeout = 300 * time.Millisecond
+		o.PublishTimeout = 2 * time.Second
 	})
 	target, plain := channelOf(t, "acme", "log:1"), channelOf(t, "acme", "plain")
 	n.acquire(t, plain)

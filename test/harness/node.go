@@ -19,7 +19,7 @@ const (
 	// pollEvery is how often a state is asked that nothing announces.
 	pollEvery = 10 * time.Millisecond
 	// stopAfter is how long Stop waits for an orderly end.
-	stopAfter = 20 * time.Second
+	stopAfter = time.Minute
 )
 
 // Address is what a ready file says: where a node listens.
