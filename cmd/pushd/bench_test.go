@@ -154,7 +154,7 @@ func TestBench(t *testing.T) {
 		},
 		{
 			"connect and hold", "connect", []string{"--hold", "10ms"}, "and stay for 10ms",
-			[]string{"held        0."},
+			[]string{"held        "},
 			[]string{"clients", "cpu_micros", "held_seconds", "in_flight", "latency_micros", "per_second", "seconds"},
 		},
 		{

@@ -214,8 +214,8 @@ func TestSendStream(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 
-	got = stream("1\nsilence\n", "--type", "x", "--timeout", "300ms")
-	if got.code != exitFailure || !strings.HasPrefix(got.out, "accepted 1 of 2 messages, no answer to 1") || !strings.Contains(got.err, "no answer within 300ms") {
+	got = stream("1\nsilence\n", "--type", "x", "--timeout", "2s")
+	if got.code != exitFailure || !strings.HasPrefix(got.out, "accepted 1 of 2 messages, no answer to 1") || !strings.Contains(got.err, "no answer within 2s") {
 		t.Errorf("got %+v", got)
 	}
 

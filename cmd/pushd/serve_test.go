@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // running is a command line that goes on until it is stopped.
 type running struct {
@@ -280,6 +280,10 @@ func testSendRefused(t *testing.T, at bound) {
 }
 
 func testStats(t *testing.T, at bound) {
+	// Who was there before may be leaving.
+	waitFor(t, func() bool {
+		return strings.Contains(mustRun(t, "stats", "--server", at.GRPC, "--fresh"), " 1 connections")
+	})
 	out := mustRun(t, "stats", "--server", at.GRPC, "--fresh", "-o", "json")
 	var answer struct {
 		Complete bool

@@ -154,7 +154,8 @@ func (l *load) open(ctx, sending context.Context, cancel context.CancelCauseFunc
 }
 
 // closed keeps messages in flight for d: one caller for each, which sends the
-// next when the last has reached all its receivers.
+// next when the last has reached all its receivers. Each sends one at least,
+// also where d is over before a busy machine lets it run.
 func (l *load) closed(ctx, sending context.Context, cancel context.CancelCauseFunc, f *phase, d time.Duration) error {
 	width := l.options.InFlight
 	f.tally = newTally(l.receivers, width, true)
@@ -168,7 +169,7 @@ func (l *load) closed(ctx, sending context.Context, cancel context.CancelCauseFu
 		callers.Go(func() {
 			m := Message{Seq: uint64(i), Bytes: l.options.PayloadBytes} //nolint:gosec // Not negative.
 			for ; ; m.Seq += uint64(width) {                            //nolint:gosec // Not negative.
-				if m.Due = l.pool.now(); m.Due >= end {
+				if m.Due = l.pool.now(); m.Due >= end && m.Seq >= uint64(width) { //nolint:gosec // Not negative.
 					return
 				}
 				if sending.Err() != nil {

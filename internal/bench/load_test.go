@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func testLoad(o TrafficOptions, receivers int, send func(p *pool, m Message)) *load {
 	p := testPool(receivers)
 	return &load{
-		pool: p, receivers: receivers, options: o, patience: 10 * time.Second,
+		pool: p, receivers: receivers, options: o, patience: time.Minute,
 		send: func(_ context.Context, m Message) error {
 			send(p, m)
 			return nil
@@ -72,21 +73,29 @@ func TestOpenLoopKeepsTheRate(t *testing.T) {
 
 func TestClosedLoopBoundsWhatIsInFlight(t *testing.T) {
 	const width, receivers = 3, 5
-	var flying, most atomic.Int64
+	var flying, most, sent atomic.Int64
 	var late sync.WaitGroup
-	l := testLoad(TrafficOptions{InFlight: width}, receivers, func(p *pool, m Message) {
+	stop := make(chan struct{})
+	l := testLoad(TrafficOptions{InFlight: width, Stop: stop}, receivers, func(p *pool, m Message) {
+		if sent.Add(1) == 20*width {
+			close(stop)
+		}
 		n := flying.Add(1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
 		// The call returns at once, the receivers come later.
 		late.Go(func() {
+			// At first, so that all are under way at once.
+			for m.Seq < width && sent.Load() < width {
+				runtime.Gosched()
+			}
 			<-time.After(time.Millisecond)
 			deliver(p, m, receivers-1)
 			flying.Add(-1)
 			deliver(p, m, 1)
 		})
 	})
-	f, err := l.run(t.Context(), 100*time.Millisecond)
+	f, err := l.run(t.Context(), time.Hour)
 	late.Wait()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +103,7 @@ func TestClosedLoopBoundsWhatIsInFlight(t *testing.T) {
 	if most.Load() != width {
 		t.Errorf("%d messages were in flight, want %d", most.Load(), width)
 	}
-	if want := f.messages * receivers; f.tally.deliveries.Load() != want || f.messages < width {
+	if want := f.messages * receivers; f.tally.deliveries.Load() != want || f.messages < 20*width {
 		t.Errorf("%d messages made %d deliveries, want %d", f.messages, f.tally.deliveries.Load(), want)
 	}
 }
@@ -133,7 +142,7 @@ func TestLoadFails(t *testing.T) {
 		}, errLost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			patience := 10 * time.Second // far from what ends the others
+			patience := time.Minute // far from what ends the others
 			if errors.Is(c.want, errMissing) {
 				patience = 50 * time.Millisecond // nothing else ends these
 			}

@@ -28,7 +28,7 @@ const (
 	// calm is the time for publishing of the nodes: no answer of theirs may be late
 	// because the machine is busy. brisk is that of those that lose answers, and
 	// wait so long for them.
-	calm, brisk = 20*time.Second, 4*time.Second
+	calm, brisk = 20 * time.Second, 4 * time.Second
 )
 
 // sink records what is delivered.
@@ -297,7 +297,7 @@ func startMesh(t *testing.T, count int) []*node {
 			o.Peers = peers
 			o.Secret = "mesh-secret"
 			// When another node is too busy to confirm, this must be enough.
-			o.Settle = 200 * time.Millisecond
+			o.Settle = 400 * time.Millisecond
 		}))
 		if n == 0 {
 			peers = []string{"nats://" + nodes[0].ClusterAddr().String()}

@@ -86,7 +86,17 @@ func closings() []closing {
 		}},
 		{"flood", 4103, "rate_limited", slowRate, flood},
 		{"token expires", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
-			return e.dial(t, who{user: "ann", expires: time.Now().Add(4 * time.Second)})
+			for life := 2 * time.Second; ; life *= 3 { // longer than it takes to connect
+				c := e.upgrade(t, "/ws", token(t, who{user: "ann", expires: time.Now().Add(life)}))
+				m, err := c.Next(t.Context())
+				if err == nil && m.Type == "connection" {
+					return c
+				}
+				var closed *harness.Closed
+				if !errors.As(err, &closed) || closed.Code != 4200 || life > patience {
+					t.Fatalf("got %s, %v", m.Text, err)
+				}
+			}
 		}},
 		{"expired token", 4200, "token_expired", nil, func(t *testing.T, e *env) *client {
 			return e.upgrade(t, "/ws", token(t, who{expires: time.Now().Add(-time.Minute)}))
@@ -175,19 +185,24 @@ func slowRate(o *edge.Options) { o.InboundRate, o.InboundBurst = 2, 2 }
 // flood has clients that send too many messages, pings or pongs, until all are
 // closed for it.
 func flood(t *testing.T, e *env) *client {
-	talker, pinger, ponger := e.dial(t, who{}), e.dial(t, who{}), e.dial(t, who{})
-	eventually(t, func() error {
-		for range 2 {
-			// Once the server has closed, an error is what one gets.
-			_ = talker.SendText(`{"type":"ping"}`)
-			_ = pinger.SendFrame(ws.NewPingFrame([]byte("x")))
-			_ = ponger.SendFrame(ws.NewPongFrame([]byte("x")))
+	var last *client
+	for i, send := range []func(c *client) error{
+		func(c *client) error { return c.SendFrame(ws.NewPingFrame([]byte("x"))) },
+		func(c *client) error { return c.SendFrame(ws.NewPongFrame([]byte("x"))) },
+		func(c *client) error { return c.SendText(`{"type":"ping"}`) },
+	} {
+		if last != nil {
+			last.expectClose(4103)
 		}
-		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 3)
-	})
-	pinger.expectClose(4103)
-	ponger.expectClose(4103)
-	return talker
+		last = e.dial(t, who{})
+		eventually(t, func() error {
+			for range 2 {
+				_ = send(last) // Once the server has closed, an error is what one gets.
+			}
+			return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), float64(i+1))
+		})
+	}
+	return last
 }
 
 // clog delivers n messages of 64 KiB that nobody reads.

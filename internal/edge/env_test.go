@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ import (
 
 const (
 	// patience bounds every wait.
-	patience = 10 * time.Second
+	patience = time.Minute
 	secret   = "0123456789abcdef0123456789abcdef"
 )
 
@@ -52,8 +53,44 @@ type tweak func(*edge.Options)
 func drivers() map[string]func(sync.Locker) (poll.Driver, error) {
 	return map[string]func(sync.Locker) (poll.Driver, error){
 		"default":   poll.New,
-		"goroutine": func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil },
+		"goroutine": goroutines,
 	}
+}
+
+// goroutines makes the driver that serves every system. It is the one for a bubble
+// of synctest: a goroutine that waits for the kernel would stop the test's clock.
+func goroutines(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil }
+
+// newPipeEnv makes a server for a bubble of synctest, and the listener into which
+// its connections are put.
+func newPipeEnv(t *testing.T, change tweak) (*env, *chanListener) {
+	t.Helper()
+	e := newQuietEnv(t, func(o *edge.Options) {
+		o.NewDriver = goroutines
+		if change != nil {
+			change(o)
+		}
+	})
+	ln := newChanListener()
+	e.serve(t, ln)
+	return e, ln
+}
+
+// knock sends an upgrade on a connection in memory and returns the answer, and
+// what comes behind it.
+func (l *chanListener) knock(t *testing.T, remote, token string) (net.Conn, *bufio.Reader, *http.Response) {
+	t.Helper()
+	conn := l.pipe(remote)
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, rawHead("/ws", token)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, r, answer
 }
 
 // onEachDriver runs a test with each driver, at the same time.

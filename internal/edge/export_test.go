@@ -1,6 +1,11 @@
 package edge
 
-import "github.com/aegisx/pushd/internal/message"
+import (
+	"maps"
+	"slices"
+
+	"github.com/aegisx/pushd/internal/message"
+)
 
 // SetMemoryLevel puts h on a step of the memory ladder, as watchMemory would.
 func (h *Hub) SetMemoryLevel(level int) {
@@ -46,6 +51,16 @@ func (h *Hub) Tracked() (deliveries int64, receipts, marks int) {
 		c.loop.mu.Unlock()
 	}
 	return h.receipts.tracked.Load(), receipts, marks
+}
+
+// ExpireReceipts ends the time of all receipts that are not reported.
+func (h *Hub) ExpireReceipts() {
+	h.receipts.mu.Lock()
+	all := slices.Collect(maps.Keys(h.receipts.open))
+	h.receipts.mu.Unlock()
+	for _, r := range all {
+		r.expire()
+	}
 }
 
 // OpenReceipts counts the receipts that are not reported.

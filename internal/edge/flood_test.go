@@ -46,7 +46,7 @@ func TestCompressedFloodCostsLittle(t *testing.T) {
 }
 
 // answerWithin is how long a neighbour of a flood may wait for an answer.
-const answerWithin = 10 * time.Second
+const answerWithin = patience / 2
 
 // TestWaitingRequestsAreBounded: while interest is not live, requests wait, but
 // not without end, and what they came in is not kept. It runs alone, for the

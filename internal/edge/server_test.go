@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -113,20 +114,14 @@ func TestRefusedByTheNode(t *testing.T) {
 // TestFailuresPerAddress: an address that keeps trying bad tokens gets the close
 // frame and no patience; good tokens from there, and others, do not notice.
 func TestFailuresPerAddress(t *testing.T) {
-	onEachDriver(t, nil, func(t *testing.T, e *env) {
-		ln := newChanListener()
-		e.serve(t, ln)
+	synctest.Test(t, func(t *testing.T) {
+		e, ln := newPipeEnv(t, nil)
 		// try returns the first frame that the server sends.
 		try := func(remote, token string) ws.Frame {
-			conn := ln.pipe(remote)
+			conn, r, answer := ln.knock(t, remote, token)
 			defer conn.Close()
-			if _, err := io.WriteString(conn, rawHead("/ws", token)); err != nil {
-				t.Fatal(err)
-			}
-			r := bufio.NewReader(conn)
-			answer, err := http.ReadResponse(r, nil)
-			if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
-				t.Fatalf("got %v, %v", answer, err)
+			if answer.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("got %v", answer)
 			}
 			return must(ws.ReadFrame(r))
 		}
@@ -186,10 +181,12 @@ func TestAcceptErrors(t *testing.T) {
 // more the oldest is closed, so that who has something to say gets in at once.
 // All are gone after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
+	synctest.Test(t, checkHandshakeFlood)
+}
+
+func checkHandshakeFlood(t *testing.T) {
 	const most = 4096
-	e := newQuietEnv(t, func(o *edge.Options) { o.Handshake.Timeout = 10 * time.Second })
-	ln := newChanListener()
-	e.serve(t, ln)
+	e, ln := newPipeEnv(t, nil)
 	conns := make([]net.Conn, most)
 	for i := range conns {
 		conns[i] = ln.pipe("192.0.2.1:1")

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -142,6 +142,7 @@ func TestStalledCompression(t *testing.T) {
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what pools keep survives one
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
@@ -259,17 +260,23 @@ func TestFraming(t *testing.T) {
 	})
 }
 
-// TestPings: the server pings a silent client, and one that answers lives on
-// beyond the idle timeout. One that was closed and never reads is cut once the
-// time for its queue is over, and nothing of it stays.
+// TestPings: the server pings a silent client, and one that answers goes on. One
+// that was closed and never reads is cut once the time for its queue is over, and
+// nothing of it stays.
 func TestPings(t *testing.T) {
-	quick := func(o *edge.Options) { o.PingInterval, o.IdleTimeout = time.Second, 3*time.Second }
+	quick := func(o *edge.Options) { o.PingInterval = time.Second }
 	onEachDriver(t, quick, func(t *testing.T, e *env) {
 		stuck := e.dial(t, who{user: "stuck"}).narrow()
 		e.overflow(t, userTarget("acme", "stuck"))
 		c := e.dial(t, who{user: "ann"})
-		if pings := c.answerPings(4500 * time.Millisecond); pings < 2 {
-			t.Errorf("%d pings", pings)
+		for range 2 {
+			f, err := readFrame(c.Conn())
+			if err != nil || f.Header.OpCode != ws.OpPing {
+				t.Fatalf("got %+v %q, %v", f.Header, f.Payload, err)
+			}
+			if err := c.SendFrame(ws.NewPongFrame(f.Payload)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		c.quiet()
 		e.awaitConnections(t, 1)
@@ -277,27 +284,44 @@ func TestPings(t *testing.T) {
 	})
 }
 
-// answerPings does nothing else for so long, and returns how many there were.
-func (c *client) answerPings(d time.Duration) (pings int) {
-	c.t.Helper()
-	if err := c.Conn().SetReadDeadline(time.Now().Add(d)); err != nil {
-		c.t.Fatal(err)
-	}
-	for {
-		f, err := readFrame(c.Conn())
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+// TestIdleTimeout: who answers pings lives on beyond the idle timeout; who does
+// not is closed when it is over.
+func TestIdleTimeout(t *testing.T) {
+	const interval, idle = time.Second, 3 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		_, ln := newPipeEnv(t, func(o *edge.Options) { o.PingInterval, o.IdleTimeout = interval, idle })
+		// follow reads until the close frame, and returns its code and how many pings
+		// came.
+		follow := func(user string, answers time.Duration) (code ws.StatusCode, pings int, silent time.Duration) {
+			conn, r, _ := ln.knock(t, "192.0.2.1:1", token(t, who{user: user}))
+			began := time.Now()
+			last := began
+			for {
+				f, err := readFrame(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch f.Header.OpCode {
+				case ws.OpPing:
+					pings++
+					if time.Since(began) > answers {
+						continue
+					}
+					if err := ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(f.Payload))); err != nil {
+						t.Fatal(err)
+					}
+					last = time.Now()
+				case ws.OpClose:
+					code, _ := ws.ParseCloseFrameData(f.Payload)
+					return code, pings, time.Since(last)
+				}
+			}
 		}
-		if err != nil || f.Header.OpCode != ws.OpPing {
-			c.t.Fatalf("got %+v %q, %v", f.Header, f.Payload, err)
+		for answers, least := range map[time.Duration]int{-1: 1, time.Minute: 30} {
+			code, pings, silent := follow("ann", answers)
+			if code != 4102 || pings < least || silent < idle || silent > idle+3*interval {
+				t.Errorf("closed with %d after %d pings, and %s of silence", code, pings, silent)
+			}
 		}
-		pings++
-		if err := c.SendFrame(ws.NewPongFrame(f.Payload)); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	if err := c.Conn().SetReadDeadline(time.Time{}); err != nil {
-		c.t.Fatal(err)
-	}
-	return pings
+	})
 }

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +19,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/aegisx/pushd/internal/edge"
-	"github.com/aegisx/pushd/internal/edge/poll"
 )
 
 // selfSigned makes a certificate that nobody trusts.
@@ -127,8 +125,7 @@ func TestTLSAndHeadShareOneTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newQuietEnv(t, func(o *edge.Options) {
 			o.TLS = config
-			// A goroutine that waits for the kernel would stop the test's clock.
-			o.NewDriver = func(l sync.Locker) (poll.Driver, error) { return poll.NewGoroutine(l), nil }
+			o.NewDriver = goroutines
 		})
 		ln := newChanListener()
 		e.serve(t, ln)

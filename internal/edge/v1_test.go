@@ -70,7 +70,7 @@ func TestBatch(t *testing.T) {
 // TestBatchCountsEachRequest: a batch is no way around the rate; each request
 // that is over it is refused with its id, and says when to try again.
 func TestBatchCountsEachRequest(t *testing.T) {
-	slow := func(o *edge.Options) { o.InboundRate, o.InboundBurst = 0.1, 5 }
+	slow := func(o *edge.Options) { o.InboundRate, o.InboundBurst = 0.001, 5 }
 	inV1(t, slow, func(t *testing.T, e *env, dialect string) {
 		c := e.dialAs(t, dialect, who{})
 		c.send(pings(8))

@@ -22,14 +22,19 @@ const (
 func FreeAddrs(ctx context.Context, count int) ([]string, error) {
 	var lc net.ListenConfig
 	var err error
-	addrs := make([]string, 0, count)
+	addrs, listeners := make([]string, 0, count), make([]net.Listener, 0, count)
+	defer func() { // All stay open until all have an address.
+		for _, ln := range listeners {
+			_ = ln.Close()
+		}
+	}()
 	for range 100 * count {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports))) //nolint:gosec // A port is no secret.
 		var ln net.Listener
 		if ln, err = lc.Listen(ctx, "tcp", addr); err != nil {
 			continue
 		}
-		defer func() { _ = ln.Close() }() //nolint:revive // All stay open until all have an address.
+		listeners = append(listeners, ln)
 		if addrs = append(addrs, addr); len(addrs) == count {
 			return addrs, nil
 		}
