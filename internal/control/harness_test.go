@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // goodKey opens the servers of these tests that have keys.
 const goodKey = "correct-horse-battery-staple-0123456789"

@@ -134,7 +134,7 @@ func TestShutdownCutsHandshakes(t *testing.T) {
 	if err := f.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > patience/2 { // the handshake may take two minutes
 		t.Errorf("it took %s", took)
 	}
 }

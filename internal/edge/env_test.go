@@ -164,6 +164,9 @@ func newKeepingEnv(t testing.TB, kept edge.History, change tweak) *env {
 	o.Loops = 2
 	o.DrainWindow = 0
 	o.InboundBurst = 100_000
+	// Nobody is pinged, or closed for taking his time, but where that is the test.
+	o.PingInterval, o.IdleTimeout = time.Hour, 2*time.Hour
+	o.OutboundMaxAge, o.MessageTimeout, o.Handshake.Timeout = time.Hour, time.Hour, patience
 	o.Registerer = e.metrics
 	if change != nil {
 		change(&o)

@@ -125,7 +125,7 @@ func TestTLSAndHeadShareOneTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newQuietEnv(t, func(o *edge.Options) {
 			o.TLS = config
-			o.NewDriver = goroutines
+			o.NewDriver, o.Handshake.Timeout = goroutines, 5*time.Second
 		})
 		ln := newChanListener()
 		e.serve(t, ln)

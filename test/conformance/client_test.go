@@ -16,7 +16,7 @@ import (
 
 const (
 	// patience bounds every wait but that for the end of the stream.
-	patience = 10 * time.Second
+	patience = time.Minute
 	// endsWithin bounds the time from the server's close frame to the end of
 	// the stream.
 	endsWithin = time.Second

@@ -17,12 +17,17 @@ import (
 // it.
 func startMesh(ctx context.Context, t *testing.T) []*harness.Node {
 	t.Helper()
+	// Who is killed is called again and again: nobody else may get his port.
+	addrs, err := harness.FreeAddrs(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var nodes []*harness.Node
-	args := []string{"--cluster-addr", "127.0.0.1:0"}
-	for _, name := range []string{"a", "b", "c"} {
-		n := startNode(ctx, t, name, args...)
+	var peers []string
+	for i, name := range []string{"a", "b", "c"} {
+		n := startNode(ctx, t, name, append([]string{"--cluster-addr", addrs[i]}, peers...)...)
 		nodes = append(nodes, n)
-		args = append(args, "--cluster-peers", "nats://"+n.Cluster)
+		peers = append(peers, "--cluster-peers", "nats://"+n.Cluster)
 	}
 	return nodes
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
-// patience bounds one test.
-const patience = 60 * time.Second
+// patience bounds one test, on a busy machine.
+const patience = 4 * time.Minute
 
 // buildPatience bounds the compiling of one program.
 const buildPatience = 5 * time.Minute

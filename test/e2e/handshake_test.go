@@ -7,7 +7,8 @@ import (
 
 func TestBadHandshakes(t *testing.T) {
 	ctx := bounded(t)
-	n := startNode(ctx, t, "solo", "--handshake-timeout", "1s", "--max-connections", "1000")
+	n := startNode(ctx, t, "solo", "--handshake-timeout", "1m", "--max-connections", "1000")
+	hasty := startNode(ctx, t, "hasty", "--handshake-timeout", "1s")
 	token := bearer + sign(t, claims{"tenantId": "acme"})
 	good := upgradeRequest("/ws", token)
 	without := func(line string) string { return strings.Replace(good, line+"\r\n", "", 1) }
@@ -60,7 +61,11 @@ func TestBadHandshakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := exchange(ctx, t, n.HTTP, c.request)
+			at := n.HTTP
+			if strings.HasPrefix(c.want, "408 ") {
+				at = hasty.HTTP
+			}
+			got := exchange(ctx, t, at, c.request)
 			if !strings.HasPrefix(got, "HTTP/1.1 "+c.want+"\r\n") {
 				t.Errorf("got %q, want %s", got, c.want)
 			}

@@ -20,8 +20,9 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
-// resumeWithin is how soon deliveries go on when NATS is back.
-const resumeWithin = 3 * time.Second
+// resumeWithin is how soon deliveries go on when NATS is back: before anything that
+// runs every half minute would have mended it.
+const resumeWithin = 20 * time.Second
 
 // retryEvery is the pause of a publisher that was refused.
 const retryEvery = 20 * time.Millisecond

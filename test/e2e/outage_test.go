@@ -14,8 +14,9 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
-// answerWithin is how long a call may take while NATS is away.
-const answerWithin = 2 * time.Second
+// answerWithin is how long a call may take while NATS is away: the time for
+// publishing, and much for a busy machine.
+const answerWithin = 20 * time.Second
 
 func TestNATSAway(t *testing.T) {
 	ctx := bounded(t)

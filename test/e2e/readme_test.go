@@ -22,7 +22,7 @@ import (
 const (
 	// readmePatience bounds all of the README: it compiles pushd twice, and two
 	// tools.
-	readmePatience = 8 * time.Minute
+	readmePatience = 10 * time.Minute
 	// blockPatience bounds the commands of one block.
 	blockPatience = 4 * time.Minute
 )
@@ -274,7 +274,7 @@ func (r *reader) runShell(ctx context.Context, t *testing.T, b block) {
 	ctx, cancel := context.WithTimeout(ctx, blockPatience)
 	defer cancel()
 	cmd := r.command(ctx, b.text)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 30 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("README line %d: %v\n%s\n%s", b.line, err, b.text, out)
 	}

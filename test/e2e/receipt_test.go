@@ -20,7 +20,7 @@ import (
 // Three devices of one user, on two nodes: one acknowledges, one takes nothing, one
 // takes nothing and goes away. The sender is told exactly that.
 func TestReceiptOfThreeDevices(t *testing.T) {
-	const timeout = 2 * time.Second
+	const timeout = 6 * time.Second
 	ctx := bounded(t)
 	s := startNATS(ctx, t)
 	nodes := startKeeping(ctx, t, s, []string{"a", "b"}, "--outbound-queue-bytes", strconv.Itoa(16<<20))
@@ -79,8 +79,7 @@ func TestReceiptOfThreeDevices(t *testing.T) {
 	if !maps.Equal(rows, want) || r.Counts != counts || !r.Complete || r.NodesAsked != 2 || r.NodesAnswered != 2 || len(r.MissingNodes) > 0 {
 		t.Errorf("got %s, want %v", got.output, want)
 	}
-	// The race detector makes the start of a process slow.
-	if got.took < timeout || got.took > 2*timeout {
+	if got.took < timeout {
 		t.Errorf("it took %s", got.took)
 	}
 }
@@ -114,10 +113,12 @@ func ackUntil(ctx context.Context, f *follower, mark string) error {
 }
 
 // fill sends large notifications to ann until none goes out to these connections,
-// which read nothing, any more.
+// which read nothing, any more. Once would be no proof: a busy machine may be slow
+// to write.
 func fill(ctx context.Context, t *testing.T, n *harness.Node, full ...*follower) {
 	t.Helper()
-	c := control(t, n)
+	const times = 5
+	c, stuck := control(t, n), 0
 	err := harness.Eventually(ctx, func(ctx context.Context) error {
 		answer, err := c.NotifyUser(ctx, &pushdv1.NotifyUserRequest{
 			TenantId: "acme", UserId: "ann", Store: pushdv1.Store_STORE_NEVER,
@@ -134,7 +135,10 @@ func fill(ctx context.Context, t *testing.T, n *harness.Node, full ...*follower)
 				queued++
 			}
 		}
-		if queued < len(full) {
+		if stuck++; queued < len(full) {
+			stuck = 0
+		}
+		if stuck < times {
 			return fmt.Errorf("%s", answer.GetReceipt())
 		}
 		return nil
@@ -167,7 +171,7 @@ func TestReceiptOfABroadcast(t *testing.T) {
 	}{{"acme", uint64(members), 1, 1, 3}, {"globex", 1, 1, 2, 4}} {
 		answer, err := control(t, nodes[0]).BroadcastTenant(ctx, &pushdv1.BroadcastTenantRequest{
 			TenantId: c.tenant, EventType: "news", Payload: &pushdv1.BroadcastTenantRequest_Json{Json: payload("x")},
-			Receipt: &pushdv1.ReceiptRequest{Level: pushdv1.ReceiptLevel_RECEIPT_LEVEL_WRITTEN, Timeout: durationpb.New(10 * time.Second)},
+			Receipt: &pushdv1.ReceiptRequest{Level: pushdv1.ReceiptLevel_RECEIPT_LEVEL_WRITTEN, Timeout: durationpb.New(30 * time.Second)},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 const (
 	// scriptGrace is how long a script may take to end its browser when it is
 	// told to.
-	scriptGrace = 10 * time.Second
+	scriptGrace = 30 * time.Second
 	// maxEvent bounds one event of a script, in bytes.
 	maxEvent = 1 << 20
 )

@@ -70,7 +70,7 @@ func TestEchoes(t *testing.T) {
 			if deflate := len(agreed.Extensions) == 1; deflate != c.deflate {
 				t.Errorf("extensions of the server: %v", agreed.Extensions)
 			}
-			if err := nc.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := nc.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 			for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary} {

@@ -4,7 +4,7 @@
 import { withBrowser } from './browser.mjs';
 import { options, report } from './report.mjs';
 
-const patience = 15_000; // ms, for each step
+const patience = 60_000; // ms, for each step
 const faults = [];
 
 await withBrowser(async (browser) => {

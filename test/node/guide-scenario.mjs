@@ -3,7 +3,7 @@
 
 import { Client } from './guide-client.mjs';
 
-const patience = 15_000; // ms, for each step
+const patience = 60_000; // ms, for each step
 
 // once resolves with the data of the next event of this kind.
 function once(client, event) {

@@ -25,7 +25,8 @@ const (
 	chunkSize = 32 << 10
 	// maxMessage is the default of --max-message-bytes.
 	maxMessage = 1 << 20
-	// answerWithin is how long a bystander may wait for an answer meanwhile.
+	// answerWithin is how long a bystander may wait for an answer meanwhile, in the
+	// long run. The small one shares the machine, and finds only what would last.
 	answerWithin = 3 * time.Second
 )
 
@@ -191,7 +192,7 @@ func (st *stand) check(t *testing.T, limit int64) {
 		t.Errorf("memory rose by %s, more than %s", mib(rise), mib(limit))
 	}
 	count, slowest, err := st.bystander.stop()
-	if err != nil || count == 0 || slowest > answerWithin {
+	if err != nil || count == 0 || slowest > inLong(answerWithin, patience/2) {
 		t.Errorf("the bystander got %d answers, the slowest after %s: %v", count, slowest, err)
 	}
 	t.Logf("memory rose by %s, %s were read; the bystander got %d answers, the slowest after %s",
@@ -207,6 +208,9 @@ type bystander struct {
 	count   int
 	slowest time.Duration
 	err     error
+	// answered is closed with the first answer, or at the end.
+	answered chan struct{}
+	once     sync.Once
 }
 
 func startBystander(ctx context.Context, t *testing.T, n *harness.Node) *bystander {
@@ -216,7 +220,7 @@ func startBystander(ctx context.Context, t *testing.T, n *harness.Node) *bystand
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &bystander{socket: s, cancel: cancel}
+	b := &bystander{socket: s, cancel: cancel, answered: make(chan struct{})}
 	b.running.Go(func() { b.run(ctx) }) // stop ends it and waits
 	t.Cleanup(func() {
 		_, _, _ = b.stop()
@@ -228,6 +232,7 @@ func startBystander(ctx context.Context, t *testing.T, n *harness.Node) *bystand
 }
 
 func (b *bystander) run(ctx context.Context) {
+	defer b.once.Do(func() { close(b.answered) })
 	ticker := time.NewTicker(25 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -245,6 +250,7 @@ func (b *bystander) run(ctx context.Context) {
 		}
 		b.count++
 		b.slowest = max(b.slowest, time.Since(began))
+		b.once.Do(func() { close(b.answered) })
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -253,8 +259,10 @@ func (b *bystander) run(ctx context.Context) {
 	}
 }
 
-// stop ends the bystander and returns what it saw.
+// stop ends the bystander, which has got one answer by then, and returns what it
+// saw.
 func (b *bystander) stop() (count int, slowest time.Duration, err error) {
+	<-b.answered
 	b.cancel()
 	b.running.Wait()
 	return b.count, b.slowest, b.err

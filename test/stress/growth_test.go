@@ -27,7 +27,11 @@ type sample struct {
 	files      int
 }
 
-// sample looks at the node until ctx ends, and says how it is now and then.
+// leastSamples is how many must be taken, however busy the machine is.
+func leastSamples() int { return inLong(samplesTaken/2, 4) }
+
+// sample looks at the node for as long as the load lasts, and until there are
+// samples enough, and says how it is now and then.
 func (s *soak) sample(ctx context.Context, t *testing.T, lasts time.Duration) []sample {
 	t.Helper()
 	began := time.Now()
@@ -39,10 +43,12 @@ func (s *soak) sample(ctx context.Context, t *testing.T, lasts time.Duration) []
 		case <-ticker.C:
 			now := sample{
 				at: time.Since(began), rss: rss(t, s.node), files: openFiles(t, s.node),
-				// ctx may end in the middle of it.
-				goroutines: metric(context.WithoutCancel(ctx), t, s.node, "go_goroutines", ""),
+				goroutines: metric(ctx, t, s.node, "go_goroutines", ""),
 			}
 			all = append(all, now)
+			if now.at >= lasts && len(all) >= leastSamples() {
+				return all
+			}
 			if len(all)%(samplesTaken/10) == 0 {
 				t.Logf("%6s: RSS %s, %d goroutines, %d descriptors, %d messages received",
 					now.at.Round(time.Second), mib(now.rss), now.goroutines, now.files, s.received.Load())
@@ -57,7 +63,7 @@ func (s *soak) sample(ctx context.Context, t *testing.T, lasts time.Duration) []
 // checkGrowth fails if something grew after the warm-up.
 func checkGrowth(t *testing.T, all []sample) {
 	t.Helper()
-	if len(all) < inLong(samplesTaken/2, 2) { // a busy machine skips some
+	if len(all) < leastSamples() { // it ended early
 		t.Fatalf("only %d samples", len(all))
 	}
 	if faults := growth(all[int(warmup*float64(len(all))):], suite.long); len(faults) > 0 {
