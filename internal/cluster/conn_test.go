@@ -12,7 +12,7 @@ import (
 // TestClientDropsAreCounted fills the inbound channel while nobody reads.
 func TestClientDropsAreCounted(t *testing.T) {
 	o := DefaultOptions()
-	o.NodeName = "n1"
+	o.NodeName, o.PublishTimeout = "n1", time.Minute
 	log := slog.New(slog.DiscardHandler)
 	srv, err := startEmbedded(t.Context(), o, newNATSLog(log, "n1", func() {}))
 	if err != nil {

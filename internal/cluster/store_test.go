@@ -251,6 +251,11 @@ func TestOrderOfManyPublishersOnOneChannel(t *testing.T) {
 		}
 		wg.Wait()
 		for _, n := range nodes {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("%s has lost NATS %v times", n.opts.NodeName, n.count(t, "pushd_cluster_reconnects_total", ""))
+				}
+			})
 			n.sink.await(t, "all", func(got []*message.Message) bool { return len(got) >= publishers*each })
 			next := make([]int, publishers)
 			last := uint64(0)

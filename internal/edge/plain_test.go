@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/edge"
@@ -67,7 +68,9 @@ func playTranscripts(t *testing.T, folder, dialect string, skip func(name string
 				t.Run(driver, func(t *testing.T) {
 					t.Parallel()
 					p := player{t: t, shelf: newShelf(), dialect: dialect, clients: map[string]*client{}, names: map[string]string{}}
-					p.e = newKeepingEnv(t, p.shelf, func(o *edge.Options) { o.NewDriver = newDriver })
+					p.e = newKeepingEnv(t, p.shelf, func(o *edge.Options) {
+						o.NewDriver, o.PingInterval = newDriver, 25*time.Second // which clients are told
+					})
 					p.e.listen(t)
 					for i, line := range strings.Split(string(text), "\n") {
 						p.where = i + 1

@@ -21,7 +21,7 @@ const (
 	visitMost = 3 * time.Second
 	awayMost  = 400 * time.Millisecond
 	// silence ends the last visit of a client that waits for what does not come.
-	silence = 20 * time.Second
+	silence = time.Minute
 )
 
 // inbox stands for a user's notifications where a channel is named.

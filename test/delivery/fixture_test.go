@@ -103,11 +103,37 @@ type scene struct {
 }
 
 // result is what a scene came to.
-type result struct{ accepted, received, visits, gaps, skipped int }
+type result struct {
+	accepted, received, visits, gaps, skipped int
+	// standstill is the longest time in which nothing was accepted.
+	standstill time.Duration
+}
 
 func (r result) String() string {
-	return fmt.Sprintf("%d accepted, %d received, %d visits, %d gaps with %d messages in them",
-		r.accepted, r.received, r.visits, r.gaps, r.skipped)
+	return fmt.Sprintf("%d accepted, %d received, %d visits, %d gaps with %d messages in them, nothing accepted for %s at most",
+		r.accepted, r.received, r.visits, r.gaps, r.skipped, r.standstill.Round(time.Millisecond))
+}
+
+// gapsAllowed is the standstill from which gaps are no fault: what can't be read
+// for 10 s is told as one, and a busy machine may be without a leader for so long.
+const gapsAllowed = 8 * time.Second
+
+// standstill returns the longest time in which nothing was accepted, until stop.
+func standstill(l *delivery.Ledger, stop <-chan struct{}) (longest time.Duration) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	last, since := 0, time.Now()
+	for {
+		select {
+		case <-ticker.C:
+		case <-stop:
+			return longest
+		}
+		if now := l.Accepted(); now != last {
+			last, since = now, time.Now()
+		}
+		longest = max(longest, time.Since(since))
+	}
 }
 
 // play runs s to its end, or to the first fault. The test's own log says with
@@ -139,11 +165,15 @@ func (s *scene) play(ctx context.Context, t *testing.T) result {
 		})
 	}
 	joined.Wait()
+	r := result{}
+	var watching sync.WaitGroup
+	watching.Go(func() { r.standstill = standstill(s.ledger, published) })
 	s.publish(ctx, t, feeds)
 	close(published)
+	watching.Wait()
 	guests.Wait()
 
-	r := result{accepted: s.ledger.Accepted()}
+	r.accepted = s.ledger.Accepted()
 	judge := ctx.Err() == nil // else there is a fault, and nobody has all
 	for _, c := range clients {
 		r.visits += c.visits

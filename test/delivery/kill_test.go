@@ -34,7 +34,7 @@ func TestKilledInABurst(t *testing.T) {
 	if r.accepted != s.messages {
 		t.Errorf("%d messages were accepted of %d", r.accepted, s.messages)
 	}
-	if r.skipped > 0 {
+	if r.skipped > 0 && r.standstill < gapsAllowed {
 		t.Errorf("%d messages are in gaps, though the history has them", r.skipped)
 	}
 }
