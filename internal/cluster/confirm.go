@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -10,16 +9,13 @@ import (
 	"github.com/aegisx/pushd/internal/stats"
 )
 
-// confirmTimeout bounds the wait for nodes that should confirm.
-const confirmTimeout = 250 * time.Millisecond
-
 // confirm asks the other nodes to answer a question that travels behind the
 // subscriptions made so far, and reports whether all that are known to live
 // did. A server passes on what it gets over one connection in order, so an
 // answer proves that the server of who answered knows the subscriptions, however
 // busy the machines are. False proves nothing: there may be nobody to ask.
 func (g *gatherer) confirm(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.confirmTimeout)
 	defer cancel()
 	_, all := g.ask(ctx, subjectConfirm, &clusterv1.StatsQuery{}, g.roster.view())
 	return all

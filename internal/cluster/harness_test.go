@@ -296,8 +296,8 @@ func startMesh(t *testing.T, count int) []*node {
 			o.ListenAddr = "127.0.0.1:0"
 			o.Peers = peers
 			o.Secret = "mesh-secret"
-			// When another node is too busy to confirm, this must be enough.
-			o.Settle = 400 * time.Millisecond
+			// However busy another node is, it is waited for.
+			o.ConfirmTimeout, o.HeartbeatInterval = calm, 5*time.Second
 		}))
 		if n == 0 {
 			peers = []string{"nats://" + nodes[0].ClusterAddr().String()}

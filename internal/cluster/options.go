@@ -50,6 +50,9 @@ type Options struct {
 	// counts as live, where no node could confirm that they did. A lone embedded
 	// node doesn't wait. Default 5 ms.
 	Settle time.Duration
+	// ConfirmTimeout bounds the wait for nodes that should confirm new interest.
+	// Default 250 ms.
+	ConfirmTimeout time.Duration
 	// PublishTimeout bounds Publish. Default 2 s.
 	PublishTimeout time.Duration
 	// HeartbeatInterval must be the same on all nodes. Default 1 s.
@@ -68,6 +71,7 @@ func DefaultOptions() Options {
 		LaneDepth:         8192,
 		InterestLinger:    10 * time.Second,
 		Settle:            5 * time.Millisecond,
+		ConfirmTimeout:    250 * time.Millisecond,
 		PublishTimeout:    2 * time.Second,
 		HeartbeatInterval: time.Second,
 	}
@@ -87,8 +91,8 @@ func (o Options) Validate() error {
 	if o.InterestLinger < 0 || o.Settle < 0 {
 		return errors.New("interest linger and settle must not be negative")
 	}
-	if o.PublishTimeout <= 0 || o.HeartbeatInterval <= 0 {
-		return errors.New("publish timeout and heartbeat interval must be positive")
+	if o.ConfirmTimeout <= 0 || o.PublishTimeout <= 0 || o.HeartbeatInterval <= 0 {
+		return errors.New("confirm timeout, publish timeout and heartbeat interval must be positive")
 	}
 	if err := o.validateHistory(); err != nil {
 		return err

@@ -154,7 +154,8 @@ func (r *Router) build(s Sink, roster *roster) {
 	r.pub = newPublisher(r.conn, r.opts, r.self, live, r.metrics)
 	r.lanes = newLanes(r.opts, s, r.history, r.metrics)
 	r.gather = &gatherer{
-		self: r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
+		confirmTimeout: r.opts.ConfirmTimeout,
+		self:           r.self, out: r.conn, sink: s, roster: roster, live: live, state: r.state,
 		next:    r.self.incarnation &^ 1,
 		calls:   make(map[uint64]chan report),
 		flights: make(map[stats.Query]*flight),

@@ -32,12 +32,13 @@ const (
 // gatherer asks all nodes for their figures.
 type gatherer struct {
 	// Set once.
-	self   identity
-	out    outlet
-	sink   Sink
-	roster *roster
-	live   *atomic.Bool
-	state  func() stats.State
+	self           identity
+	confirmTimeout time.Duration
+	out            outlet
+	sink           Sink
+	roster         *roster
+	live           *atomic.Bool
+	state          func() stats.State
 
 	// Guarded by mu.
 	mu sync.Mutex

@@ -356,6 +356,7 @@ func TestOptionsValidate(t *testing.T) {
 		{"lanes", func(o *Options) { o.Lanes = 0 }, "lanes"},
 		{"linger", func(o *Options) { o.InterestLinger = -1 }, "linger"},
 		{"timeout", func(o *Options) { o.PublishTimeout = 0 }, "timeout"},
+		{"confirm timeout", func(o *Options) { o.ConfirmTimeout = 0 }, "confirm timeout"},
 		{"history", func(o *Options) { o.History = &HistoryOptions{StoreDir: "dir", MaxBytes: 1 << 20, Replicas: 3} }, ""},
 		{"history without room", func(o *Options) { o.History = &HistoryOptions{StoreDir: "dir", MaxBytes: 1<<20 - 1} }, "1 MiB"},
 		{"history of less than nothing", func(o *Options) { o.History = &HistoryOptions{StoreDir: "dir", MaxBytes: -1} }, "1 MiB"},
