@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/aegisx/pushd/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
 
 // testSecret is long enough for every algorithm.
 var testSecret = strings.Repeat("s3cret-", 10)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/aegisx/pushd/internal/address"
 	"github.com/aegisx/pushd/internal/cluster"
@@ -20,7 +20,7 @@ import (
 	"github.com/aegisx/pushd/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
 
 const (
 	// patience is how long a test waits for what must happen.

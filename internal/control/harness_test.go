@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -10,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,9 +24,10 @@ import (
 	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
+	"github.com/aegisx/pushd/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
 
 // patience bounds every wait of these tests.
 const patience = time.Minute

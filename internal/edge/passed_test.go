@@ -6,9 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
-func TestPassedConnsAreBounded(t *testing.T) {
+// In a bubble: the answer to one more has little time.
+func TestPassedConnsAreBounded(t *testing.T) { synctest.Test(t, checkPassedConns) }
+
+func checkPassedConns(t *testing.T) {
 	p := newPassedConns()
 	offer := func() (client net.Conn, taken bool) {
 		server, client := net.Pipe()

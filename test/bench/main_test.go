@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/aegisx/pushd/test/harness"
 )
 
 // TestMain lets the test binary be the loop, as the program itself can be.
@@ -17,5 +17,5 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(harness.RunMain(m))
 }

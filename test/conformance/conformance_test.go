@@ -9,16 +9,16 @@ package conformance_test
 import (
 	"context"
 	"net"
+	"os"
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/aegisx/pushd/internal/edge"
 	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
 
 // suite is a table and the server that it needs.
 type suite struct {

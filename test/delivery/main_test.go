@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/aegisx/pushd/test/harness"
 )
 
@@ -28,7 +26,7 @@ var suite struct {
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.RunSuite(m, "delivery", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), goleak.Find())
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), harness.Leaks())
 	}))
 }
 

@@ -57,20 +57,32 @@ func checkRefusals(ctx context.Context, t *testing.T, c pushdv1.ControlServiceCl
 		return took
 	}
 	refuse(0)
-	var slow atomic.Int64
-	began := time.Now()
-	var asking sync.WaitGroup
-	for i := range tries { // at once, so that few can be the one that tries anew
-		asking.Go(func() {
-			if refuse(i+1) > laterRefusal {
-				slow.Add(1)
-			}
-		})
+	atOnce(t, func() bool {
+		var slow atomic.Int64
+		began := time.Now()
+		var asking sync.WaitGroup
+		for i := range tries { // at once, so that few can be the one that tries anew
+			asking.Go(func() {
+				if refuse(i+1) > laterRefusal {
+					slow.Add(1)
+				}
+			})
+		}
+		asking.Wait()
+		return slow.Load() <= 1+int64(time.Since(began)/time.Second)
+	})
+}
+
+// atOnce wants a round of refusals without slow ones but for those that try anew.
+// A busy machine may spoil some rounds, a fault spoils all.
+func atOnce(t *testing.T, round func() bool) {
+	t.Helper()
+	for range 5 {
+		if round() {
+			return
+		}
 	}
-	asking.Wait()
-	if most := 1 + int64(time.Since(began)/time.Second); slow.Load() > most {
-		t.Errorf("%d of %d took longer than %s, want at most %d", slow.Load(), tries, laterRefusal, most)
-	}
+	t.Errorf("more than who tries anew took longer than %s", laterRefusal)
 }
 
 // checkWithoutHistory holds a node to what it promises while the history is away.
@@ -182,20 +194,19 @@ func TestFullHistory(t *testing.T) {
 	for ; full == nil && taken < 100; taken++ {
 		full = send(taken)
 	}
-	slow, began := 0, time.Now()
-	for i := range 20 {
-		asked := time.Now()
-		if err := send(taken + i); status.Code(err) != codes.ResourceExhausted {
-			t.Fatalf("after %d messages: %v", taken, err)
+	atOnce(t, func() bool {
+		slow := 0
+		for i := range 20 {
+			asked := time.Now()
+			if err := send(taken + i); status.Code(err) != codes.ResourceExhausted {
+				t.Fatalf("after %d messages: %v", taken, err)
+			}
+			if time.Since(asked) > laterRefusal {
+				slow++
+			}
 		}
-		if time.Since(asked) > laterRefusal {
-			slow++
-		}
-	}
-	// Also who tries anew is told at once.
-	if most := 1 + int(time.Since(began)/(10*time.Second)); slow > most {
-		t.Errorf("%d of 20 took longer than %s", slow, laterRefusal)
-	}
+		return slow <= 1
+	})
 	if err := sayIn(ctx, c, hall, "live"); err != nil {
 		t.Error(err)
 	}

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/aegisx/pushd/test/harness"
 )
 
@@ -34,7 +32,7 @@ var suite struct {
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.RunSuite(m, "end-to-end", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, checkOutput), goleak.Find())
+		return errors.Join(harness.CheckOutputs(suite.dir, checkOutput), harness.Leaks())
 	}))
 }
 

@@ -83,17 +83,26 @@ func TestReadmeIsTested(t *testing.T) {
 	}
 }
 
+// checkPortsFree waits for them: another run of this test may have them.
 func checkPortsFree(ctx context.Context, t *testing.T) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var lc net.ListenConfig
-	for _, port := range readmePorts {
-		l, err := lc.Listen(ctx, "tcp", "127.0.0.1:"+port)
-		if err == nil {
-			err = l.Close()
+	err := harness.Eventually(ctx, func(ctx context.Context) error {
+		for _, port := range readmePorts {
+			l, err := lc.Listen(ctx, "tcp", "127.0.0.1:"+port)
+			if err == nil {
+				err = l.Close()
+			}
+			if err != nil {
+				return fmt.Errorf("port %s: %w", port, err)
+			}
 		}
-		if err != nil {
-			t.Fatalf("the README uses port %s of 127.0.0.1, which must be free for this test: %v", port, err)
-		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("the README uses ports of 127.0.0.1, which must be free for this test: %v", err)
 	}
 }
 

@@ -15,8 +15,6 @@ import (
 	"runtime"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/aegisx/pushd/test/harness"
 )
 
@@ -39,7 +37,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(harness.RunSuite(m, "stress", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), goleak.Find())
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), harness.Leaks())
 	}))
 }
 

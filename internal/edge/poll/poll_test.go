@@ -11,16 +11,16 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/aegisx/pushd/internal/edge/poll"
+	"github.com/aegisx/pushd/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
 
 // patience bounds every wait.
 const patience = time.Minute
