@@ -185,24 +185,19 @@ func slowRate(o *edge.Options) { o.InboundRate, o.InboundBurst = 2, 2 }
 // flood has clients that send too many messages, pings or pongs, until all are
 // closed for it.
 func flood(t *testing.T, e *env) *client {
-	var last *client
-	for i, send := range []func(c *client) error{
-		func(c *client) error { return c.SendFrame(ws.NewPingFrame([]byte("x"))) },
-		func(c *client) error { return c.SendFrame(ws.NewPongFrame([]byte("x"))) },
-		func(c *client) error { return c.SendText(`{"type":"ping"}`) },
-	} {
-		if last != nil {
-			last.expectClose(4103)
+	talker, pinger, ponger := e.dial(t, who{}), e.dial(t, who{}), e.dial(t, who{})
+	eventually(t, func() error {
+		for range 2 {
+			// Once the server has closed, an error is what one gets.
+			_ = talker.SendText(`{"type":"ping"}`)
+			_ = pinger.SendFrame(ws.NewPingFrame([]byte("x")))
+			_ = ponger.SendFrame(ws.NewPongFrame([]byte("x")))
 		}
-		last = e.dial(t, who{})
-		eventually(t, func() error {
-			for range 2 {
-				_ = send(last) // Once the server has closed, an error is what one gets.
-			}
-			return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), float64(i+1))
-		})
-	}
-	return last
+		return wantEqual(e.metric(t, "pushd_edge_closed_total", "4103"), 3)
+	})
+	pinger.expectClose(4103)
+	ponger.expectClose(4103)
+	return talker
 }
 
 // clog delivers n messages of 64 KiB that nobody reads.
