@@ -495,6 +495,11 @@ func followSnippet(
 	if err != nil || !strings.Contains(m.Text, `"message":{"text":"hi"}`) {
 		t.Errorf("the listener got %s, %v", m.Text, err)
 	}
+	// One that leaves to come back must be back before its server goes.
+	for back := !strings.Contains(options["code"], "socket.close("); !back; {
+		running.expect(t, "log", &log)
+		back = strings.HasPrefix(log.Text, "channel_joined ")
+	}
 	return func() {
 		for running.lines.Scan() && !strings.Contains(running.lines.Text(), "closed 4000 drain") {
 		}
