@@ -11,7 +11,7 @@ import (
 )
 
 // natsStart bounds one attempt to start a NATS server.
-const natsStart = 10 * time.Second
+const natsStart = time.Minute
 
 // NATS is an external NATS server on loopback that can be taken away and brought
 // back. Not safe for concurrent use.
@@ -31,7 +31,10 @@ type NATS struct {
 func (n *NATS) Start(ctx context.Context) error {
 	port := n.port
 	if port == 0 {
-		port = server.RANDOM_PORT
+		var err error
+		if port, err = FreePort(ctx); err != nil { // It is used again.
+			return fmt.Errorf("start NATS: %w", err)
+		}
 	}
 	err := Eventually(ctx, func(context.Context) error {
 		s, err := server.NewServer(&server.Options{
