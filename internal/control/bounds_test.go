@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,37 +355,51 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	return 0
 }
 
+// dialBare connects to f by TCP and waits for the server, which speaks first. The
+// error is that of the wait.
+func dialBare(t *testing.T, f *fixture) (net.Conn, error) {
+	t.Helper()
+	conn, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return conn, err
+}
+
+// dialKnown connects to f and makes a call that is let in.
+func dialKnown(t *testing.T, f *fixture) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(f.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := pushdv1.NewControlServiceClient(conn).Stats(withKey(within(t), goodKey), &pushdv1.StatsRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	const most = 3
 	reg := prometheus.NewRegistry()
-	f := start(t, control.Options{MaxConnections: most, Registerer: reg}, &router{})
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", f.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-	first := make([]byte, 1)
-	var open []net.Conn
+	f := start(t, control.Options{MaxConnections: most, Registerer: reg, Keys: mustKeys(t, goodKey)}, &router{})
+	var open []*grpc.ClientConn
 	for range most {
-		conn := dial()
-		if _, err := conn.Read(first); err != nil {
-			t.Fatal(err) // the server speaks first
-		}
-		open = append(open, conn)
+		open = append(open, dialKnown(t, f))
 	}
 	if got := gauge(t, reg, "pushd_control_connections"); got != most {
 		t.Errorf("%g connections are open, want %d", got, most)
 	}
 
 	// One that is too many hears nothing.
-	if n, err := dial().Read(first); n != 0 || !errors.Is(err, io.EOF) {
-		t.Errorf("read %d, %v", n, err)
+	if _, err := dialBare(t, f); !errors.Is(err, io.EOF) {
+		t.Errorf("read: %v", err)
 	}
 	health := grpc_health_v1.NewHealthClient(f.conn)
 	_, err := health.Check(within(t), &grpc_health_v1.HealthCheckRequest{})
@@ -404,5 +419,59 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	if got := gauge(t, reg, "pushd_control_connections"); got != most {
 		t.Errorf("%g connections are open, want %d", got, most)
+	}
+}
+
+// TestStrangersMakeRoom: who has no key keeps nobody out who has one, whether it
+// says nothing, asks for health, or tries keys.
+func TestStrangersMakeRoom(t *testing.T) {
+	const most = 4
+	reg := prometheus.NewRegistry()
+	f := start(t, control.Options{MaxConnections: most, Registerer: reg, Keys: mustKeys(t, goodKey)}, &router{})
+	known := dialKnown(t, f)
+	oldest, err := dialBare(t, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.api.Stats(withKey(within(t), "wrong"), &pushdv1.StatsRequest{}); refusal(t, err).code != codes.Unauthenticated {
+		t.Fatalf("a wrong key is told %v", err)
+	}
+	watching := watch(t, f, "")
+	if _, err := watching.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	newest, err := dialBare(t, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for n := range 3 {
+		if got := gauge(t, reg, "pushd_control_connections"); got != most {
+			t.Errorf("%g connections are open, want %d", got, most)
+		}
+		dialKnown(t, f)
+		if got := value(t, reg, "pushd_control_connections_refused_total", nil); got != float64(n+1) {
+			t.Errorf("%g were refused, want %d", got, n+1)
+		}
+		switch n { // the oldest goes first
+		case 0:
+			if _, err := io.Copy(io.Discard, oldest); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the oldest: %v", err)
+			}
+		case 1:
+			if _, err := watching.Recv(); refusal(t, err).code != codes.Unavailable {
+				t.Errorf("who watches health is told %v", err)
+			}
+		case 2:
+			if _, err := io.Copy(io.Discard, newest); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the newest: %v", err)
+			}
+		}
+	}
+	if _, err := pushdv1.NewControlServiceClient(known).Stats(withKey(within(t), goodKey), &pushdv1.StatsRequest{}); err != nil {
+		t.Errorf("who was known is told %v", err)
+	}
+	if _, err := dialBare(t, f); !errors.Is(err, io.EOF) {
+		t.Errorf("all are known, but one more: %v", err)
 	}
 }

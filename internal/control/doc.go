@@ -34,7 +34,8 @@
 //
 // # Connections
 //
-// Their number is bounded; one that is too many is closed before anything is
+// Their number is bounded. For one that is too many the oldest is closed that has
+// brought no call with a key; where each has, the new one is, before anything is
 // sent. Each is bounded in calls, metadata, pings and age, and in how long it may
 // be silent (server.go).
 //

@@ -99,7 +99,9 @@ func (g *guard) call(ctx context.Context, m *method, run func() error) error {
 	var caller string
 	var err error
 	if !m.open {
-		caller, err = authorize(ctx, g.keys)
+		if caller, err = authorize(ctx, g.keys); err == nil {
+			admitted(ctx)
+		}
 	}
 	if err == nil {
 		err = g.recovered(m, caller, run)

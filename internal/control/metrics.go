@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "pushd_control_connections", Help: "Open connections of the Control API.",
 		}),
 		connectionsRefused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushd_control_connections_refused_total", Help: "Connections of the Control API that were closed at once, since there were too many.",
+			Name: "pushd_control_connections_refused_total", Help: "Connections of the Control API that were closed since there were too many.",
 		}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_control_commands_total", Help: "Commands of Publish streams that were answered, by command and gRPC code.",

@@ -17,8 +17,9 @@ const DefaultMaxConnections = 1024
 
 // Options configures a Server.
 type Options struct {
-	// MaxConnections bounds the open connections; over it a new one is closed
-	// before anything is sent. 0: no bound.
+	// MaxConnections bounds the open connections. Over it the oldest that has
+	// brought no call that Keys let in is closed; where there is none, the new one
+	// is, before anything is sent. 0: no bound.
 	MaxConnections int
 	// MaxPayload bounds the payload of one message as the caller gives it, in
 	// bytes of JSON. 0: 1 MiB.

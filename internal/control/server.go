@@ -70,6 +70,7 @@ func NewServer(o Options, r Router) (*Server, error) {
 		quit:    quit,
 	}
 	s.grpc = grpc.NewServer(
+		grpc.Creds(newSocketCredentials()),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnknownServiceHandler(s.guard.unknown()),
 		// Payloads well over the limit are still read, so that the refusal can
