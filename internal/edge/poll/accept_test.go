@@ -1,11 +1,13 @@
 package poll_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,6 +131,45 @@ func TestAcceptedCloses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWritesDontMix: as with any net.Conn, what one Write sends stays together, also
+// when it has to wait in the middle.
+func TestWritesDontMix(t *testing.T) {
+	const (
+		size   = 256 << 10 // more than the kernel takes at once
+		rounds = 60
+	)
+	letters := []byte("abcdefghijklmnop")
+	ln := listen(t)
+	for range rounds {
+		server, client := connect(t, ln)
+		var writing sync.WaitGroup
+		begin := make(chan struct{})
+		for _, letter := range letters {
+			writing.Go(func() {
+				p := bytes.Repeat([]byte{letter}, size)
+				<-begin
+				if n, err := server.Write(p); n != size || err != nil {
+					t.Errorf("wrote %d, %v", n, err)
+				}
+			})
+		}
+		close(begin)
+		got := make([]byte, size)
+		for range letters {
+			if _, err := io.ReadFull(client, got); err != nil {
+				t.Error(err)
+			}
+			if bytes.Count(got, got[:1]) != size {
+				t.Error("they are mixed")
+			}
+		}
+		writing.Wait()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ import (
 type lateConn struct {
 	remote netip.AddrPort
 
+	// writing is held for a whole Write, so that two don't mix. It comes before mu.
+	writing sync.Mutex
+
 	mu sync.Mutex
 	// fd is -1 when it was closed, taken over, or given to file.
 	fd int
@@ -77,6 +80,8 @@ func (c *lateConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *lateConn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	n, file, err := c.try(unix.Write, p)
 	if err == nil && file == nil && n < len(p) {
 		file, err = c.park()
