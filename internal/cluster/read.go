@@ -321,7 +321,7 @@ func (r *reading) young(ctx context.Context) (bool, error) {
 	}
 	if end != nil && len(got) > 0 {
 		oldest, ok := parseSequence(got[0].Header.Get(jetstream.SequenceHeader))
-		return ok && oldest <= r.q.After+1, nil
+		return ok && oldest-1 <= r.q.After, nil
 	}
 	// Nothing is that young. So all that there ever was must be before After.
 	stream, err := r.s.js.Stream(ctx, streamHistory)

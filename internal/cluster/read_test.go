@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,9 @@ func TestReadPages(t *testing.T) {
 		empty := channelOf(t, "acme", "log:empty")
 		if p := n.read(t, empty, 0, 10); len(p.Messages) != 0 || p.More || p.Epoch == "" {
 			t.Errorf("empty: %+v", p)
+		}
+		if p := n.read(t, empty, math.MaxUint64, 10); len(p.Messages) != 0 || p.More || p.Gap != "" {
+			t.Errorf("behind all that can be: %+v", p)
 		}
 	})
 }
