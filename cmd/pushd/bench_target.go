@@ -82,13 +82,31 @@ func (t *benchTarget) check(ctx context.Context, r benchRun) error {
 			return err
 		}
 	}
-	secure := r.clients > 0 && strings.HasPrefix(t.url, "wss:")
-	if t.tls, err = t.trust.configIf(secure || r.calls && t.client.TLS, "--url wss://, and with --tls"); err != nil {
+	if err := t.checkTLS(r); err != nil {
 		return err
 	}
-	t.client.trust, t.client.trustsOthers = t.trust, secure
 	if r.calls {
 		return t.checkServer(ctx)
+	}
+	return nil
+}
+
+// checkTLS gives what is trusted to those who speak TLS.
+func (t *benchTarget) checkTLS(r benchRun) (err error) {
+	var ways []string // that the command has
+	if r.clients > 0 {
+		ways = append(ways, "--url wss://")
+	}
+	if r.calls {
+		ways = append(ways, "--tls")
+	}
+	calls := r.calls && t.client.TLS
+	spoken := calls || r.clients > 0 && isSecure(t.url)
+	if t.tls, err = t.trust.configIf(spoken, strings.Join(ways, " or ")); err != nil {
+		return err
+	}
+	if calls {
+		t.client.trust = t.trust
 	}
 	return nil
 }

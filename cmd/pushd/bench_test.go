@@ -49,7 +49,7 @@ func TestBenchRefuses(t *testing.T) {
 		"bad output":             {append([]string{"fanout", "--output", "xml"}, secret...), "text or json"},
 		"URL of another kind":    {append([]string{"fanout", "--url", "http://127.0.0.1/ws"}, secret...), "must begin with ws:// or wss://"},
 		"remote URL with TLS":    {append([]string{"fanout", "--url", "wss://192.0.2.1/ws"}, secret...), "--url wss://192.0.2.1/ws is not loopback"},
-		"trust without TLS":      {append([]string{"fanout", "--ca-file", "ca.pem"}, secret...), "for TLS, which is spoken with --url wss://, and with --tls"},
+		"trust without TLS":      {append([]string{"fanout", "--ca-file", "ca.pem"}, secret...), "for TLS, which is spoken with --url wss:// or --tls"},
 		"no trust without TLS":   {append([]string{"connect", "--tls-skip-verify"}, secret...), "for TLS"},
 		"two kinds of trust":     {append([]string{"connect", "--url", "wss://127.0.0.1/ws", "--tls-skip-verify", "--ca-file", "x"}, secret...), "exclude one another"},
 		"no CA file":             {append([]string{"connect", "--url", "wss://127.0.0.1/ws", "--ca-file", "/does/not/exist"}, secret...), "--ca-file: open"},

@@ -28,8 +28,6 @@ type client struct {
 	// TLS says that Server speaks it, or what stands before it: pushd does not.
 	TLS   bool
 	trust trust
-	// trustsOthers says that trust is for others than Server too.
-	trustsOthers bool
 	// Timeout bounds the calls of within.
 	Timeout time.Duration
 	// dial connects to Server in place of gRPC, which resolves names anew. Nil:
@@ -61,7 +59,7 @@ func (c *client) call(ctx context.Context, do func(context.Context, *grpc.Client
 
 // session runs do with a connection that it closes.
 func (c *client) session(do func(*grpc.ClientConn) error) (err error) {
-	trusted, err := c.trust.configIf(c.TLS || c.trustsOthers, "--tls")
+	trusted, err := c.trust.configIf(c.TLS, "--tls")
 	if err != nil {
 		return err
 	}

@@ -31,12 +31,13 @@ func newHealthCommand() *cobra.Command {
   pushd health --http https://push.internal --ca-file ca.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secure := strings.HasPrefix(base, "https:")
-			trusted, err := c.trust.configIf(c.TLS || secure, "--tls, and with --http https://")
+			trusted, err := c.trust.configIf(c.TLS || isSecure(base), "--tls or --http https://")
 			if err != nil {
 				return err
 			}
-			c.trustsOthers = secure
+			if !c.TLS {
+				c.trust = trust{} // It is for --http alone.
+			}
 			w := cmd.OutOrStdout()
 			err = checkGRPC(cmd.Context(), &c, w)
 			if base != "" {

@@ -76,7 +76,7 @@ func (f *tailFlags) run(cmd *cobra.Command) error {
 	case f.count < 0:
 		return usagef("--count must not be negative, not %d", f.count)
 	}
-	trusted, err := f.trust.configIf(strings.HasPrefix(f.url, "wss://"), "wss://")
+	trusted, err := f.trust.configIf(isSecure(f.url), "--url wss://")
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -58,6 +59,12 @@ func (t *trust) configIf(spoken bool, how string) (*tls.Config, error) {
 	default:
 		return nil, nil //nolint:nilnil // No TLS.
 	}
+}
+
+// isSecure reports whether TLS is spoken at a URL, by its scheme in any case.
+func isSecure(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "wss" || u.Scheme == "https")
 }
 
 // explainTLS adds to an error of TLS what to try; of others it returns the

@@ -148,9 +148,12 @@ func TestTrustIsChecked(t *testing.T) {
 		args []string
 		want string
 	}{
-		"send":            {[]string{"send", "all", "--type", "x", "--json", "1", "--ca-file", empty}, "which is spoken with --tls"},
-		"tail":            {[]string{"tail", "--tls-skip-verify"}, "which is spoken with wss://"},
-		"health":          {[]string{"health", "--http", "http://127.0.0.1:1", "--ca-file", empty}, "with --tls, and with --http https://"},
+		"send":            {[]string{"send", "all", "--type", "x", "--json", "1", "--ca-file", empty}, "which is spoken with --tls\n"},
+		"bench connect":   {[]string{"bench", "connect", "--secret", testSecret, "--ca-file", empty}, "which is spoken with --url wss://\n"},
+		"bench notify":    {[]string{"bench", "notify", "--ca-file", empty}, "which is spoken with --tls\n"},
+		"any case":        {[]string{"bench", "connect", "--secret", testSecret, "--url", "WSS://127.0.0.1:1/ws", "--ca-file", empty}, "holds no certificate"},
+		"tail":            {[]string{"tail", "--tls-skip-verify"}, "which is spoken with --url wss://\n"},
+		"health":          {[]string{"health", "--http", "http://127.0.0.1:1", "--ca-file", empty}, "which is spoken with --tls or --http https://\n"},
 		"no certificate":  {[]string{"stats", "--tls", "--ca-file", empty}, "holds no certificate"},
 		"no file":         {[]string{"stats", "--tls", "--ca-file", "/does/not/exist"}, "no such file"},
 		"both":            {[]string{"tail", "--url", "wss://127.0.0.1:1/ws", "--ca-file", empty, "--tls-skip-verify"}, "exclude one another"},
