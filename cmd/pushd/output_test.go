@@ -60,8 +60,12 @@ func TestExplain(t *testing.T) {
 		err  error
 		want string
 	}{
-		"fields":  {bad.Err(), "bad request (InvalidArgument, BAD_REQUEST)\n  tenant_id: must not be empty\n  payload: is not JSON"},
-		"away":    {status.Error(codes.Unavailable, "refused"), "refused (Unavailable)\n  Is pushd serving at 127.0.0.1:9090? Another address is given by --server."},
+		"fields": {bad.Err(), "bad request (InvalidArgument, BAD_REQUEST)\n  tenant_id: must not be empty\n  payload: is not JSON"},
+		"away":   {status.Error(codes.Unavailable, "refused"), "refused (Unavailable)\n  Is pushd serving at 127.0.0.1:9090? Another address is given by --server."},
+		"hung up": {
+			status.Error(codes.Unavailable, "write: broken pipe"),
+			"write: broken pipe (Unavailable)\n  The server hung up: does it want --tls, or are its connections used up (--grpc-max-connections)?",
+		},
 		"no key":  {status.Error(codes.Unauthenticated, "who?"), "who? (Unauthenticated)\n  A bearer key is given by --key-file."},
 		"slow":    {status.Error(codes.DeadlineExceeded, "late"), "late (DeadlineExceeded)\n  No answer within 1s; a longer wait is given by --timeout."},
 		"escapes": {status.Error(codes.Internal, "\x1b[31m"), `\u001b[31m (Internal)`},

@@ -43,21 +43,40 @@ func (c *client) explain(err error) error {
 	for _, f := range fields {
 		b.WriteString("\n  " + f)
 	}
-	if hint := c.hint(st.Code()); hint != "" {
+	if hint := c.hint(st); hint != "" {
 		b.WriteString("\n  " + hint)
 	}
 	return &rpcError{b.String(), err}
 }
 
-func (c *client) hint(code codes.Code) string {
-	switch code {
+// hint says what to try; empty: nothing that is known.
+func (c *client) hint(st *status.Status) string {
+	switch st.Code() {
 	case codes.Unavailable:
-		return "Is pushd serving at " + c.Server + "? Another address is given by --server."
+		return c.hintUnavailable(st.Message())
 	case codes.Unauthenticated:
 		return "A bearer key is given by --key-file."
 	case codes.DeadlineExceeded:
 		return "No answer within " + c.Timeout.String() + "; a longer wait is given by --timeout."
 	default:
 		return ""
+	}
+}
+
+// hintUnavailable goes by what gRPC says of a connection that it did not get: it
+// keeps no more of the error.
+func (c *client) hintUnavailable(said string) string {
+	has := func(text string) bool { return strings.Contains(said, text) }
+	switch {
+	case has("x509: certificate signed by unknown authority"):
+		return hintAuthority
+	case has("x509: "):
+		return hintName
+	case has("authentication handshake failed"):
+		return hintSpoken + " pushd has no TLS there: --tls is for a proxy before it."
+	case !c.TLS && (has("reading server preface") || has("broken pipe") || has("reset by peer")):
+		return "The server hung up: does it want --tls, or are its connections used up (--grpc-max-connections)?"
+	default:
+		return "Is pushd serving at " + c.Server + "? Another address is given by --server."
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 
@@ -76,8 +77,15 @@ func explainTLS(err error) error {
 	return err
 }
 
-// hintTLS says what to try after an error of TLS, on a line of its own; of
-// others it says nothing.
+// What to try after an error of TLS.
+const (
+	hintAuthority = "The authority that signed it, or the certificate itself if none did, is given by --ca-file."
+	hintName      = "The address must be one that the certificate was made for."
+	hintSpoken    = "Does the server speak TLS at this address?"
+)
+
+// hintTLS says what to try after an error of TLS, or of a server that may want
+// it, on a line of its own; of others it says nothing.
 func hintTLS(err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -86,11 +94,11 @@ func hintTLS(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "\n  The authority that signed it, or the certificate itself if none did, is given by --ca-file."
+		return "\n  " + hintAuthority
 	case errors.As(err, &name):
-		return "\n  The address must be one that the certificate was made for."
-	case errors.As(err, &plain):
-		return "\n  Does the server speak TLS at this address?"
+		return "\n  " + hintName
+	case errors.As(err, &plain), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "\n  " + hintSpoken
 	default:
 		return ""
 	}

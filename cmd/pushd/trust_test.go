@@ -128,8 +128,17 @@ func TestTLSIsExplained(t *testing.T) {
 			connect("wss://"+strings.Replace(at.HTTP, "127.0.0.1", "localhost", 1)+"/ws", "--ca-file", caFile),
 			"\n  The address must be one that the certificate was made for.",
 		},
-		"no TLS there":        {connect("wss://"+plain.HTTP+"/ws", "--tls-skip-verify"), "\n  Does the server speak TLS at this address?"},
-		"no TLS here, server": {[]string{"health", "--server", grpc}, "(Unavailable)"},
+		"no TLS there":         {connect("wss://"+plain.HTTP+"/ws", "--tls-skip-verify"), "\n  Does the server speak TLS at this address?"},
+		"no TLS there, server": {[]string{"stats", "--server", plain.GRPC, "--tls"}, "\n  Does the server speak TLS at this address? pushd has no TLS there"},
+		"TLS there":            {connect("ws://" + at.HTTP + "/ws"), "\n  Does the server speak TLS at this address?"},
+		"TLS there, tail":      {[]string{"tail", "--url", "ws://" + at.HTTP + "/ws"}, "\n  Does the server speak TLS at this address?"},
+		"TLS there, health":    {[]string{"health", "--server", plain.GRPC, "--http", "http://" + at.HTTP}, "\n  Does the server speak TLS at this address?"},
+		"TLS there, server":    {[]string{"health", "--server", grpc}, "(Unavailable)\n  The server hung up: does it want --tls"},
+		"stranger, server":     {[]string{"health", "--server", grpc, "--tls"}, "is given by --ca-file."},
+		"other name, server": {
+			[]string{"health", "--server", strings.Replace(grpc, "127.0.0.1", "localhost", 1), "--tls", "--ca-file", caFile},
+			"\n  The address must be one that the certificate was made for.",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCommand(t, "", env, c.args...)

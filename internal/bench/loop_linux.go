@@ -184,6 +184,7 @@ func (l *loop) handle(index int, what uint32) error {
 	if what&unix.EPOLLOUT != 0 {
 		return l.connected(index)
 	}
+	s := l.sessions[index]
 	n, err := rawRead(l.sockets[index], l.buf)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
@@ -191,9 +192,8 @@ func (l *loop) handle(index int, what uint32) error {
 	case err != nil:
 		return fmt.Errorf("read: %w", err)
 	case n == 0:
-		return errLost
+		return s.lost()
 	}
-	s := l.sessions[index]
 	before := s.state
 	reply, err := s.receive(l.buf[:n], l.pool.now(), l.pool)
 	if err != nil {

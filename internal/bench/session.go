@@ -89,6 +89,14 @@ func (s *session) begin(now time.Duration) {
 	}
 }
 
+// lost says what it means that the server ended the connection.
+func (s *session) lost() error {
+	if s.state == stateUpgrading {
+		return errUnanswered
+	}
+	return errLost
+}
+
 // receive takes what was read at a time and returns what is to be written. An
 // error ends the connection.
 func (s *session) receive(p []byte, at time.Duration, to *pool) (reply []byte, err error) {

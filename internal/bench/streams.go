@@ -107,7 +107,7 @@ func (d *streams) read(s *session, conn net.Conn) error {
 		}
 		n, err := conn.Read(buf)
 		if errors.Is(err, io.EOF) {
-			return errLost
+			return s.lost()
 		}
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
@@ -122,5 +122,9 @@ func (d *streams) read(s *session, conn net.Conn) error {
 	}
 }
 
-// errLost says that the server ended a connection without a word.
-var errLost = errors.New("the server ended a connection without a close frame")
+// errLost says that the server ended a connection without a word, errUnanswered
+// that it did so before it answered the upgrade.
+var (
+	errLost       = errors.New("the server ended a connection without a close frame")
+	errUnanswered = fmt.Errorf("the server ended a connection before it answered: %w", io.ErrUnexpectedEOF)
+)
