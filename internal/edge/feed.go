@@ -340,27 +340,6 @@ func (f *feed) unholdLocked(s *stirs) {
 	f.readLocked()
 }
 
-// missLocked goes on to an offset up to which nothing more can be read: what is
-// held is handed over, and what is missing before, between and behind that is
-// announced.
-func (f *feed) missLocked(to uint64, reason history.Reason, s *stirs) {
-	for len(f.held) > 0 && f.held[0].message.Position.Offset <= to {
-		e := f.held[0]
-		f.held = slices.Delete(f.held, 0, 1)
-		f.heldBytes -= len(e.message.Payload)
-		if e.message.Position.Offset <= f.position {
-			continue
-		}
-		if previous := e.message.Previous; previous > f.position {
-			f.announceLocked(gap{from: f.position, to: previous, reason: reason}, s)
-		}
-		f.handOverLocked(e, s)
-	}
-	if to > f.position {
-		f.announceLocked(gap{from: f.position, to: to, reason: reason}, s)
-	}
-}
-
 // serveLocked lets those in who can be told where they stand.
 func (f *feed) serveLocked(s *stirs) {
 	if f.epoch == "" || len(f.waiting) == 0 {

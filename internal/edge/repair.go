@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aegisx/pushd/internal/history"
@@ -195,6 +196,27 @@ func (f *feed) repairLocked(w want, page *history.Page, s *stirs) {
 	// Whatever else there was had a time to live of its own.
 	f.position = max(f.position, upTo)
 	f.unholdLocked(s)
+}
+
+// missLocked goes on to an offset up to which nothing more can be read: what is
+// held is handed over, and what is missing before, between and behind that is
+// announced.
+func (f *feed) missLocked(to uint64, reason history.Reason, s *stirs) {
+	for len(f.held) > 0 && f.held[0].message.Position.Offset <= to {
+		e := f.held[0]
+		f.held = slices.Delete(f.held, 0, 1)
+		f.heldBytes -= len(e.message.Payload)
+		if e.message.Position.Offset <= f.position {
+			continue
+		}
+		if previous := e.message.Previous; previous > f.position {
+			f.announceLocked(gap{from: f.position, to: previous, reason: reason}, s)
+		}
+		f.handOverLocked(e, s)
+	}
+	if to > f.position {
+		f.announceLocked(gap{from: f.position, to: to, reason: reason}, s)
+	}
 }
 
 // fillLocked adds a page to the backlog and, when that reaches the ring, puts
