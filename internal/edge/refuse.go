@@ -18,10 +18,16 @@ const (
 	goodbyeDrain = 64 << 10
 )
 
+// goodbye returns the answer to an upgrade, which it may use up, and the close
+// frame behind it.
+func goodbye(answer []byte, code ws.StatusCode) []byte {
+	return append(answer, frame.Close(code, closeReason(code)).Bytes()...)
+}
+
 // cutShort is sayGoodbye without the wait.
 func cutShort(nc net.Conn, answer []byte, code ws.StatusCode) {
 	if nc.SetDeadline(time.Now().Add(busyTimeout)) == nil {
-		_, _ = nc.Write(append(answer, frame.Close(code, closeReason(code)).Bytes()...)) // as far as it goes
+		_, _ = nc.Write(goodbye(answer, code)) // as far as it goes
 	}
 	_ = nc.Close()
 }
@@ -34,7 +40,7 @@ func sayGoodbye(nc net.Conn, answer []byte, code ws.StatusCode) {
 	if err := nc.SetDeadline(time.Now().Add(goodbyeTimeout)); err != nil {
 		return
 	}
-	if _, err := nc.Write(append(answer, frame.Close(code, closeReason(code)).Bytes()...)); err != nil {
+	if _, err := nc.Write(goodbye(answer, code)); err != nil {
 		return
 	}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
