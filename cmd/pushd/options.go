@@ -88,14 +88,9 @@ func (c *config) clusterOptions() cluster.Options {
 	return o
 }
 
-// controlLimits returns the settings of the Control API but for its keys.
-func (c *config) controlLimits() control.Options {
-	return control.Options{MaxPayload: c.Limits.MaxMessageBytes, MaxConnections: c.Limits.GRPCMaxConnections}
-}
-
 // controlOptions returns the settings of the Control API and reads its keys.
 func (c *config) controlOptions() (control.Options, error) {
-	o := c.controlLimits()
+	o := control.Options{MaxPayload: c.Limits.MaxMessageBytes, MaxConnections: c.Limits.GRPCMaxConnections}
 	if c.Auth.GRPCKeysFile == "" {
 		return o, nil
 	}

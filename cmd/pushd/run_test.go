@@ -24,7 +24,7 @@ func TestAbandon(t *testing.T) {
 	if err := n.buildCluster(t.Context(), newRegistry(buildInfo{})); err != nil {
 		t.Fatal(err)
 	}
-	if n.control, err = control.NewServer(c.controlLimits(), n.router); err != nil {
+	if n.control, err = control.NewServer(control.Options{}, n.router); err != nil {
 		t.Fatal(err)
 	}
 	n.abandon()
