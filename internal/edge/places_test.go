@@ -128,22 +128,3 @@ func TestTenantsTakeTurns(t *testing.T) {
 		}
 	})
 }
-
-// TestOnlyTheNewestAreRead: a client that comes back from far behind does not have
-// the node read what it would not get.
-func TestOnlyTheNewestAreRead(t *testing.T) {
-	room := channelTarget("acme", "room")
-	synctest.Test(t, func(t *testing.T) {
-		k := newKept(t, 10_000, func(o *edge.Options) { o.OutboundQueueBytes = 4 << 20 })
-		k.publish(room, 10_000)
-		s := k.dialV1("u")
-		s.say(joinFrom("room", recoverFrom(1, 3)))
-		got := strings.Fields(heard(s))
-		if want := "joined@10000 recovered=false gap(3-9000 overflow) 9001+"; strings.Join(got[:min(5, len(got))], " ") != want || len(got) != 4+1000 {
-			t.Errorf("%d words, %v", len(got), got[:min(5, len(got))])
-		}
-		if reads, _ := k.history.counts(); reads != 4 {
-			t.Errorf("%d reads", reads)
-		}
-	})
-}
