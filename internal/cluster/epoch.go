@@ -255,7 +255,7 @@ func (s *store) inspect(
 func (s *store) adopt(rec record, info *jetstream.StreamInfo) {
 	s.replicas.Store(int32(info.Config.Replicas)) //nolint:gosec // At most 5.
 	s.metrics.historyBytes.Set(float64(info.State.Bytes))
-	s.metrics.historyRoom.Set(float64(info.Config.MaxBytes))
+	s.metrics.historyMaxBytes.Set(float64(info.Config.MaxBytes))
 	e := s.epoch.Load()
 	if e == nil || e.id != rec.Epoch {
 		first, before := e == nil, s.epochID()

@@ -19,8 +19,8 @@ const (
 type life struct {
 	// before is the epoch before; empty: this node knew none.
 	before string
-	// created is when the stream was made. At the time of noted it had not got
-	// beyond reached.
+	// created is when the stream was made, reached the newest offset that it had
+	// at noted, when the epoch began here.
 	created, noted time.Time
 	reached        uint64
 }
@@ -30,9 +30,9 @@ func newLife(before string, info *jetstream.StreamInfo) life {
 	return life{before: before, created: info.Created, noted: info.TimeStamp, reached: info.State.LastSeq}
 }
 
-// had reports whether a message at offset that was stored at that time can be of
+// admits reports whether a message at offset that was stored at that time can be of
 // this life.
-func (l *life) had(offset uint64, at time.Time) bool {
+func (l *life) admits(offset uint64, at time.Time) bool {
 	return !at.Before(l.created.Add(-leaderSlack)) && (offset <= l.reached || !at.Before(l.noted.Add(-leaderSlack)))
 }
 
@@ -48,7 +48,7 @@ func (s *store) epochOf(msg *nats.Msg, epoch string) string {
 	}
 	offset, ok := parseSequence(msg.Header.Get(jetstream.SequenceHeader))
 	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(headerTime))
-	if !ok || err != nil || e.life.had(offset, at) {
+	if !ok || err != nil || e.life.admits(offset, at) {
 		return epoch
 	}
 	return e.life.before

@@ -33,13 +33,13 @@ const (
 
 type metrics struct {
 	// By address.Kind; the first is not used.
-	published, received        [address.KindAll + 1]prometheus.Counter
-	dropped, reportsDropped    *prometheus.CounterVec
-	readsDirect, readsLeader   prometheus.Counter
-	reconnects, duplicateNodes prometheus.Counter
-	serverRestarts             prometheus.Counter
-	interest, up               prometheus.Gauge
-	historyBytes, historyRoom  prometheus.Gauge
+	published, received           [address.KindAll + 1]prometheus.Counter
+	dropped, reportsDropped       *prometheus.CounterVec
+	readsDirect, readsLeader      prometheus.Counter
+	reconnects, duplicateNodes    prometheus.Counter
+	serverRestarts                prometheus.Counter
+	interest, up                  prometheus.Gauge
+	historyBytes, historyMaxBytes prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -77,10 +77,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pushd_cluster_up", Help: "1 while NATS is connected and knows all subscriptions.",
 		}),
 		historyBytes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushd_cluster_history_bytes", Help: "What is stored for clients takes so much.",
+			Name: "pushd_cluster_history_bytes", Help: "Bytes that are stored for clients.",
 		}),
-		historyRoom: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushd_cluster_history_max_bytes", Help: "What is stored for clients may take so much; the oldest go then.",
+		historyMaxBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_cluster_history_max_bytes", Help: "Bytes that may be stored for clients; above that the oldest go.",
 		}),
 	}
 	for k := address.KindUser; k <= address.KindAll; k++ {
@@ -89,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(published, received, reads, m.dropped, m.reportsDropped, m.reconnects, m.duplicateNodes,
-			m.serverRestarts, m.interest, m.up, m.historyBytes, m.historyRoom)
+			m.serverRestarts, m.interest, m.up, m.historyBytes, m.historyMaxBytes)
 	}
 	return m
 }
