@@ -79,8 +79,8 @@ type reading struct {
 	anchored bool
 	counted  bool
 	kept     uint64
-	// looked says that it was looked for where to begin, since there is much behind
-	// After, and skipped that this is not there.
+	// looked says that skip was tried, since far more is behind After than is of
+	// use, and skipped that it found a later place to begin.
 	looked, skipped bool
 	// broken says that something may be missing between what came from one server
 	// and what came from the next.

@@ -25,7 +25,7 @@ func (r *feedReads) close() {
 	r.closed, r.queues, r.turns = true, nil, nil
 }
 
-// addLocked has f wait.
+// addLocked has f wait; after close nothing waits any more.
 func (r *feedReads) addLocked(f *feed) {
 	if r.closed {
 		return

@@ -64,9 +64,9 @@ func (f *feed) cameLocked(offset uint64, s *stirs) {
 	}
 }
 
-// lateLocked takes a live copy that is not beyond the position. Most were read
-// and handed over. What was stored before the feed began those have not had who
-// don't follow, nor those who follow and have asked for nothing older.
+// lateLocked takes a live copy that is not beyond the position. Those who follow
+// had it, or were told that it is missing; the others get it if they are behind,
+// after what is owed to them before it.
 func (f *feed) lateLocked(e *event, s *stirs) {
 	offset, o := e.message.Position.Offset, &f.others
 	switch {
@@ -90,8 +90,8 @@ func (f *feed) lateLocked(e *event, s *stirs) {
 	}
 }
 
-// oldLocked takes what is of the epoch before this one. Of this one those who
-// don't follow have had nothing while they are behind.
+// oldLocked takes what is of the epoch before this one. While those who don't
+// follow are behind, they have had nothing newer.
 func (f *feed) oldLocked(e *event, s *stirs) {
 	switch {
 	case e.message.Position.Offset <= f.before.Offset: // most were handed over

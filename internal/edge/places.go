@@ -6,9 +6,10 @@ import "github.com/aegisx/pushd/internal/address"
 // for clients that ask, and so many for feeds.
 const maxPlaces = 32
 
-// places are shared by tenants: none may hold more of them than are free, so that
-// it leaves half of them to the others, and more of them leave some to the next.
-// What is public is a tenant of its own. It is guarded by its owner's mutex.
+// places are shared by tenants: none may hold more of them than are free. So one
+// leaves half of them to the others, and several still leave some to the next.
+// For feeds what is public is a tenant of its own. The zero value has all places
+// free; the owner's mutex guards it.
 type places struct {
 	taken int
 	held  map[address.TenantID]int

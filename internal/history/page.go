@@ -22,8 +22,9 @@ type Query struct {
 	// Reverse asks for the newest first.
 	Reverse bool
 	// Newest, unless 0, says that the caller has no use for more than so many, the
-	// newest ones. Where there are many more behind After, the first page may begin
-	// with any of those before; its Gap is ReasonOverflow then. Not with Reverse.
+	// newest ones. Where far more are behind After, the first page may leave out
+	// older ones: its Gap is ReasonOverflow then, or ReasonTrimmed where that many
+	// are not kept. Not with Reverse.
 	Newest int
 }
 
