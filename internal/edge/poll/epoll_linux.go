@@ -104,16 +104,41 @@ func (e *Epoll) take(nc net.Conn, s *epollSocket) (err error) {
 		if err = nc.SetWriteBuffer(kernelQueue); err == nil {
 			err = takeDuplicate(nc, add)
 		}
-		if err == nil {
-			// The duplicate lives on; closing this one can't harm it.
-			_ = nc.Close()
-		}
 	default:
 		err = errors.ErrUnsupported
 	}
 	if err != nil {
 		return fmt.Errorf("attach socket: %w", err)
 	}
+	return nil
+}
+
+// connFile is what has a descriptor that Go's poller knows.
+type connFile interface {
+	syscall.Conn
+	io.Closer
+}
+
+// takeDuplicate gives add a duplicate of conn's descriptor, one that Go's poller
+// does not know, and closes conn, which can't harm it. On an error conn is as it
+// was.
+func takeDuplicate(conn connFile, add func(fd int) error) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("raw connection: %w", err)
+	}
+	var (
+		fd   int
+		fail error
+	)
+	err = raw.Control(func(from uintptr) { fd, fail = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, fail); err != nil {
+		return fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	if err := add(fd); err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	_ = conn.Close()
 	return nil
 }
 

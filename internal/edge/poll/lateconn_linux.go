@@ -2,7 +2,6 @@ package poll
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -182,23 +181,19 @@ func (c *lateConn) SyscallConn() (syscall.RawConn, error) {
 func (c *lateConn) takeOver(add func(fd int) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file != nil {
-		if err := takeDuplicate(c.file, add); err != nil {
-			return err
-		}
-		// The duplicate lives on; closing this one can't harm it.
-		_ = c.file.Close()
-		c.file = nil
-		return nil
+	var err error
+	switch {
+	case c.file != nil:
+		err = takeDuplicate(c.file, add)
+	case c.fd >= 0:
+		err = add(c.fd)
+	default:
+		err = net.ErrClosed
 	}
-	if c.fd < 0 {
-		return net.ErrClosed
+	if err == nil {
+		c.fd, c.file = -1, nil
 	}
-	if err := add(c.fd); err != nil {
-		return err
-	}
-	c.fd = -1
-	return nil
+	return err
 }
 
 // RemoteAddr implements net.Conn.
@@ -254,25 +249,4 @@ func (c *lateConn) setDeadlines(t time.Time, read, write bool) error {
 // passDeadlinesLocked tells file of the deadlines.
 func (c *lateConn) passDeadlinesLocked() error {
 	return errors.Join(c.file.SetReadDeadline(c.readDeadline), c.file.SetWriteDeadline(c.writeDeadline))
-}
-
-// takeDuplicate gives add a duplicate of conn's descriptor, one that Go's
-// poller does not know, and closes it if that fails.
-func takeDuplicate(conn syscall.Conn, add func(fd int) error) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("raw connection: %w", err)
-	}
-	var (
-		fd   int
-		fail error
-	)
-	err = raw.Control(func(from uintptr) { fd, fail = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, fail); err != nil {
-		return fmt.Errorf("duplicate descriptor: %w", err)
-	}
-	if err := add(fd); err != nil {
-		return errors.Join(err, unix.Close(fd))
-	}
-	return nil
 }
