@@ -29,8 +29,21 @@ func connectAtRate(t *testing.T, f *fakeServer, count, atOnce int, rate float64,
 	return p
 }
 
+// startStalling starts a server that takes so long for the first connection.
+func startStalling(t *testing.T, stall time.Duration) *fakeServer {
+	t.Helper()
+	var once sync.Once
+	return startFakeServerFor(t, func(f *fakeServer, conn net.Conn) {
+		once.Do(func() { <-time.After(stall) })
+		f.greet(conn)
+	})
+}
+
 func TestConnectsInAnOpenLoop(t *testing.T) {
-	const count = 20
+	const (
+		count = 20
+		stall = 200 * time.Millisecond
+	)
 	for name, start := range map[string]newDriverFunc{"best": newDriver, "streams": newStreams} {
 		t.Run(name+", none is early", func(t *testing.T) {
 			const rate = 200
@@ -42,25 +55,13 @@ func TestConnectsInAnOpenLoop(t *testing.T) {
 		// The first connection stalls, and the others have to wait for it. Measured
 		// from when they were made, all but one would take no time.
 		t.Run(name+", measured from when they were due", func(t *testing.T) {
-			const stall = 200 * time.Millisecond
-			var once sync.Once
-			f := startFakeServerFor(t, func(f *fakeServer, conn net.Conn) {
-				once.Do(func() { <-time.After(stall) })
-				f.greet(conn)
-			})
-			p := connectAtRate(t, f, count, 1, 1000, start)
+			p := connectAtRate(t, startStalling(t, stall), count, 1, 1000, start)
 			if got := p.connects.quantile(0); got < stall-count*time.Millisecond {
 				t.Errorf("the shortest took %s, of a stall of %s", got, stall)
 			}
 		})
 		t.Run(name+", in a closed loop each from when there was room", func(t *testing.T) {
-			const stall = 200 * time.Millisecond
-			var once sync.Once
-			f := startFakeServerFor(t, func(f *fakeServer, conn net.Conn) {
-				once.Do(func() { <-time.After(stall) })
-				f.greet(conn)
-			})
-			p := connectAtRate(t, f, count, 1, 0, start)
+			p := connectAtRate(t, startStalling(t, stall), count, 1, 0, start)
 			if first, all := p.connects.quantile(1), p.readyAfter; first < stall || all < first {
 				t.Errorf("the longest took %s, all %s", first, all)
 			}
