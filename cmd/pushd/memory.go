@@ -54,7 +54,7 @@ func readHeap() func() heap {
 				values[i] = s.Value.Uint64()
 			}
 		}
-		return heap{values[0], values[1], values[2], values[3], values[4] + values[5]}
+		return heap{allocated: values[0], live: values[1], objects: values[2], free: values[3], roots: values[4] + values[5]}
 	}
 }
 
