@@ -277,7 +277,8 @@ func TestSentLater(t *testing.T) {
 }
 
 // TestHistoryReadsAreBounded: one at a time for a connection, 16 for a tenant that
-// asks alone, half of the places of a node; a drain does not wait for them, and Close ends them.
+// asks alone, half of the places of a node; a drain does not wait for them, and
+// Close ends them.
 func TestHistoryReadsAreBounded(t *testing.T) {
 	const most = 16
 	ask := func(id int) string {
