@@ -13,7 +13,7 @@ import (
 
 // Listen returns a listener that accepts from ln, which it owns from then on.
 // Connections of TCP come as this package can take them over with the fewest
-// system calls: see lateConn. Others come as ln gives them.
+// system calls: see lazyConn. Others come as ln gives them.
 func Listen(ln net.Listener) (net.Listener, error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
@@ -50,7 +50,7 @@ func setOptions(fd int) error {
 	return nil
 }
 
-// listener accepts lateConns.
+// listener accepts lazyConns.
 type listener struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -86,7 +86,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		// It fails for a socket that has ended, which its reader will learn.
 		_ = setOptions(fd)
 	}
-	return &lateConn{fd: fd, remote: addrPort(peer)}, nil
+	return &lazyConn{fd: fd, remote: addrPort(peer)}, nil
 }
 
 // Close implements net.Listener.

@@ -77,7 +77,7 @@ func NewEpoll(lock sync.Locker) (*Epoll, error) {
 // Attach implements Driver.
 func (e *Epoll) Attach(nc net.Conn, pipelined []byte, h Handler) (Socket, error) {
 	switch nc := nc.(type) {
-	case *net.TCPConn, *lateConn:
+	case *net.TCPConn, *lazyConn:
 		s := &epollSocket{driver: e, handler: h, pipelined: pipelined}
 		if err := e.take(nc, s); err != nil {
 			return nil, err
@@ -98,7 +98,7 @@ func (e *Epoll) take(nc net.Conn, s *epollSocket) (err error) {
 		return e.add(s)
 	}
 	switch nc := nc.(type) {
-	case *lateConn:
+	case *lazyConn:
 		err = nc.takeOver(add)
 	case *net.TCPConn:
 		if err = nc.SetWriteBuffer(kernelQueue); err == nil {

@@ -110,7 +110,7 @@ func (e *Epoll) attachTLS(conn *tls.Conn, pipelined []byte, h Handler) (_ Socket
 		return nil, false, nil
 	}
 	switch under.Conn.(type) {
-	case *net.TCPConn, *lateConn:
+	case *net.TCPConn, *lazyConn:
 	default:
 		return nil, false, nil
 	}

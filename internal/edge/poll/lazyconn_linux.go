@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lateConn is an accepted connection that Go's poller learns of late: when
+// lazyConn is an accepted connection that Go's poller learns of only when
 // something has to wait for it. Mostly nothing does, since the request is there
 // when the connection is accepted; then a driver takes the descriptor as it is,
 // which saves the registration, a duplicate and a close.
 //
 // It is as safe for concurrent use as any net.Conn. Whoever has the descriptor
-// closes it: lateConn itself, its file, or the driver that took it over.
-type lateConn struct {
+// closes it: lazyConn itself, its file, or the driver that took it over.
+type lazyConn struct {
 	remote netip.AddrPort
 
 	// writing is held for a whole Write, so that two don't mix. It comes before mu.
@@ -36,7 +36,7 @@ type lateConn struct {
 
 // try calls op, a system call that does not wait. When it would have to, or file
 // has the descriptor already, file comes back, for the caller to ask.
-func (c *lateConn) try(op func(fd int, p []byte) (int, error), p []byte) (n int, file *os.File, err error) {
+func (c *lazyConn) try(op func(fd int, p []byte) (int, error), p []byte) (n int, file *os.File, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fd >= 0 {
@@ -50,7 +50,7 @@ func (c *lateConn) try(op func(fd int, p []byte) (int, error), p []byte) (n int,
 }
 
 // parkLocked tells Go's poller of the descriptor.
-func (c *lateConn) parkLocked() (*os.File, error) {
+func (c *lazyConn) parkLocked() (*os.File, error) {
 	if c.file != nil {
 		return c.file, nil
 	}
@@ -62,7 +62,7 @@ func (c *lateConn) parkLocked() (*os.File, error) {
 }
 
 // Read implements net.Conn.
-func (c *lateConn) Read(p []byte) (int, error) {
+func (c *lazyConn) Read(p []byte) (int, error) {
 	n, file, err := c.try(unix.Read, p)
 	if file != nil && err == nil {
 		n, err = file.Read(p)
@@ -78,7 +78,7 @@ func (c *lateConn) Read(p []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (c *lateConn) Write(p []byte) (int, error) {
+func (c *lazyConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	n, file, err := c.try(unix.Write, p)
@@ -97,14 +97,14 @@ func (c *lateConn) Write(p []byte) (int, error) {
 }
 
 // park is parkLocked without the lock.
-func (c *lateConn) park() (*os.File, error) {
+func (c *lazyConn) park() (*os.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.parkLocked()
 }
 
 // opError makes err what a net.Conn says.
-func (c *lateConn) opError(op string, err error) error {
+func (c *lazyConn) opError(op string, err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
 		err = path.Err
@@ -117,7 +117,7 @@ func (c *lateConn) opError(op string, err error) error {
 
 // Close implements net.Conn. It does nothing to a descriptor that was taken
 // over.
-func (c *lateConn) Close() error {
+func (c *lazyConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fd, file := c.fd, c.file
@@ -138,7 +138,7 @@ func (c *lateConn) Close() error {
 }
 
 // CloseWrite ends the sending side.
-func (c *lateConn) CloseWrite() error {
+func (c *lazyConn) CloseWrite() error {
 	err := c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 	if err != nil {
 		return c.opError("close", err)
@@ -147,7 +147,7 @@ func (c *lateConn) CloseWrite() error {
 }
 
 // control calls f with the descriptor, which stays open meanwhile.
-func (c *lateConn) control(f func(fd int) error) error {
+func (c *lazyConn) control(f func(fd int) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -167,7 +167,7 @@ func (c *lateConn) control(f func(fd int) error) error {
 }
 
 // SyscallConn implements syscall.Conn.
-func (c *lateConn) SyscallConn() (syscall.RawConn, error) {
+func (c *lazyConn) SyscallConn() (syscall.RawConn, error) {
 	file, err := c.park()
 	if err != nil {
 		return nil, c.opError("raw", err)
@@ -178,7 +178,7 @@ func (c *lateConn) SyscallConn() (syscall.RawConn, error) {
 // takeOver gives the descriptor, or a duplicate when Go's poller knows it, to
 // add, which owns it from then on unless it fails. Then c is as it was;
 // otherwise it is closed.
-func (c *lateConn) takeOver(add func(fd int) error) error {
+func (c *lazyConn) takeOver(add func(fd int) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
@@ -197,10 +197,10 @@ func (c *lateConn) takeOver(add func(fd int) error) error {
 }
 
 // RemoteAddr implements net.Conn.
-func (c *lateConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+func (c *lazyConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
 // LocalAddr implements net.Conn.
-func (c *lateConn) LocalAddr() net.Addr {
+func (c *lazyConn) LocalAddr() net.Addr {
 	var local syscall.Sockaddr
 	if err := c.control(func(fd int) (err error) {
 		local, err = syscall.Getsockname(fd)
@@ -212,17 +212,17 @@ func (c *lateConn) LocalAddr() net.Addr {
 }
 
 // SetDeadline implements net.Conn.
-func (c *lateConn) SetDeadline(t time.Time) error { return c.setDeadlines(t, true, true) }
+func (c *lazyConn) SetDeadline(t time.Time) error { return c.setDeadlines(t, true, true) }
 
 // SetReadDeadline implements net.Conn.
-func (c *lateConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, true, false) }
+func (c *lazyConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, true, false) }
 
 // SetWriteDeadline implements net.Conn.
-func (c *lateConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, false, true) }
+func (c *lazyConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, false, true) }
 
 // setDeadlines keeps t for when something has to wait. What does not wait can't
 // be late, unless it is so from the start: that is left to file.
-func (c *lateConn) setDeadlines(t time.Time, read, write bool) error {
+func (c *lazyConn) setDeadlines(t time.Time, read, write bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if read {
@@ -247,6 +247,6 @@ func (c *lateConn) setDeadlines(t time.Time, read, write bool) error {
 }
 
 // passDeadlinesLocked tells file of the deadlines.
-func (c *lateConn) passDeadlinesLocked() error {
+func (c *lazyConn) passDeadlinesLocked() error {
 	return errors.Join(c.file.SetReadDeadline(c.readDeadline), c.file.SetWriteDeadline(c.writeDeadline))
 }
