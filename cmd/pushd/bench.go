@@ -159,7 +159,7 @@ func (f *benchFlags) run(cmd *cobra.Command, r benchRun) error {
 		line = &bench.Line{W: errOut, Title: r.name}
 		w.show = line.Show
 	} else {
-		w.show = sayOnceLevel(errOut, r.name)
+		w.show = sayWhenHeld(errOut, r.name)
 	}
 	hard, finish := atOnce(cmd.Context(), now)
 	defer finish()
@@ -176,10 +176,10 @@ func (f *benchFlags) run(cmd *cobra.Command, r benchRun) error {
 	return report.write(cmd.OutOrStdout(), f.output)
 }
 
-// sayOnceLevel returns what shows progress where no terminal is: a log gets one
+// sayWhenHeld returns what shows progress where no terminal is: a log gets one
 // line, when all connections are made and no more is to be seen than that they
 // are kept. Not safe for concurrent use.
-func sayOnceLevel(w io.Writer, title string) func(bench.Progress) {
+func sayWhenHeld(w io.Writer, title string) func(bench.Progress) {
 	said := false
 	return func(p bench.Progress) {
 		if !p.Level || said {

@@ -46,7 +46,7 @@ func (c *client) addTo(fs *pflag.FlagSet) {
 func (c *client) addAddressTo(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Server, "server", defaultServer, "address of the Control API")
 	fs.StringVar(&c.KeyFile, "key-file", "", "file with a bearer key for the Control API")
-	fs.BoolVar(&c.TLS, "tls", false, "speak TLS to --server: with a load balancer, say, for pushd does not speak it there")
+	fs.BoolVar(&c.TLS, "tls", false, "speak TLS to --server, which is then a load balancer or another proxy: pushd itself speaks none there")
 	bindEnvironment(fs, "server", "PUSHD_SERVER")
 	bindEnvironment(fs, "key-file", "PUSHD_KEY_FILE")
 	bindEnvironment(fs, "tls", "PUSHD_TLS")
