@@ -85,8 +85,8 @@ func (f *Frame) Until(deadline time.Time) {
 // Expired reports whether the deadline of f has passed at now.
 func (f *Frame) Expired(now time.Time) bool { return f.deadline != 0 && now.UnixNano() > f.deadline }
 
-// IsMessage reports whether f is text or binary, no ping, pong or close. By its
-// first letter an answer is none either.
+// IsMessage reports whether f is text or binary, no ping, pong or close. What Raw
+// made is none either: the H of its HTTP has the bits of a close.
 func (f *Frame) IsMessage() bool { return f.plain[0]&0x0F <= byte(ws.OpBinary) }
 
 // Bytes returns the whole frame. The caller must not change it.
