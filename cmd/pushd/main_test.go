@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }
 
 // testSecret is long enough for every algorithm.
 var testSecret = strings.Repeat("s3cret-", 10)

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }

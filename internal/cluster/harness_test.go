@@ -18,9 +18,10 @@ import (
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
 	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }
 
 const (
 	// patience is how long a test waits for what must happen.

@@ -24,10 +24,10 @@ import (
 	"github.com/aegisx/pushd/internal/history"
 	"github.com/aegisx/pushd/internal/message"
 	"github.com/aegisx/pushd/internal/stats"
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }
 
 // patience bounds every wait of these tests.
 const patience = time.Minute

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
 // TestMain lets the test binary be the loop, as the program itself can be.
@@ -17,5 +17,5 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(harness.RunMain(m))
+	os.Exit(leaks.Main(m))
 }

@@ -15,10 +15,10 @@ import (
 
 	"github.com/aegisx/pushd/internal/edge"
 	"github.com/aegisx/pushd/internal/edge/poll"
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }
 
 // suite is a table and the server that it needs.
 type suite struct {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
 // secret signs client tokens in all tests.
@@ -26,7 +27,7 @@ var suite struct {
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.RunSuite(m, "delivery", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), harness.Leaks())
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), leaks.Find())
 	}))
 }
 

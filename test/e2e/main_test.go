@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
 // secret signs client tokens in all tests.
@@ -32,7 +33,7 @@ var suite struct {
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.RunSuite(m, "end-to-end", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, checkOutput), harness.Leaks())
+		return errors.Join(harness.CheckOutputs(suite.dir, checkOutput), leaks.Find())
 	}))
 }
 

@@ -3,5 +3,6 @@
 //
 // A [Node] is a process that the harness started; whoever started it calls
 // Stop, which ends it by its process id. A [NATS] is what nodes may meet at; it
-// runs in the process of the test. Nothing here needs a testing.T.
+// runs in the process of the test, and [FreeAddrs] are for either. Nothing here
+// needs a testing.T.
 package harness

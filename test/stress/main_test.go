@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
 // secret signs client tokens in all tests.
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(harness.RunSuite(m, "stress", setUp, func() error {
-		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), harness.Leaks())
+		return errors.Join(harness.CheckOutputs(suite.dir, harness.CheckIntact), leaks.Find())
 	}))
 }
 

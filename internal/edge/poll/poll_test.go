@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"github.com/aegisx/pushd/internal/edge/poll"
-	"github.com/aegisx/pushd/test/harness"
+	"github.com/aegisx/pushd/test/leaks"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.RunMain(m)) }
+func TestMain(m *testing.M) { os.Exit(leaks.Main(m)) }
 
 // patience bounds every wait.
 const patience = time.Minute
