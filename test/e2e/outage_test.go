@@ -43,6 +43,7 @@ func TestNATSAway(t *testing.T) {
 		if err := awaitProbe(ctx, "http://"+n.HTTP+"/readyz", http.StatusOK); err != nil {
 			t.Fatal(err)
 		}
+		awaitStored(ctx, t, control(t, n))
 	}
 	// All is as before, and nothing of what was refused comes late.
 	for _, n := range nodes {
@@ -111,6 +112,20 @@ func checkCallsUnavailable(ctx context.Context, t *testing.T, c pushdv1.ControlS
 	}
 	if answer.GetComplete() || answer.GetTotals().GetConnections() != 1 {
 		t.Errorf("Stats: %s", answer)
+	}
+}
+
+// awaitStored waits until what is stored is taken again: a node that is ready may
+// come to its history a little later, by a connection of its own.
+func awaitStored(ctx context.Context, t *testing.T, c pushdv1.ControlServiceClient) {
+	t.Helper()
+	if err := harness.Eventually(ctx, func(ctx context.Context) error {
+		_, err := c.NotifyUser(ctx, &pushdv1.NotifyUserRequest{
+			TenantId: "acme", UserId: "nobody", Payload: &pushdv1.NotifyUserRequest_Json{Json: payload("probe")},
+		})
+		return onlyUnavailable(err)
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
