@@ -63,24 +63,26 @@ func (r *reading) skip(ctx context.Context, first storedEntry) error {
 
 // end returns the offset of the newest message; 0: there is none.
 func (r *reading) end(ctx context.Context) (uint64, error) {
-	got, end, err := r.s.directGet(ctx, getRequest{MultiLast: []string{r.subject}}, 1)
-	if err != nil || end == nil || len(got) == 0 {
-		return 0, err
-	}
-	e, ok := openStored(got[0], r.t, r.subject, r.epoch, r.now)
-	if !ok {
-		return 0, errUnasked
-	}
-	return e.offset, nil
+	e, _, err := r.one(ctx, getRequest{MultiLast: []string{r.subject}})
+	return e.offset, err
 }
 
 // peek returns the entry at offset, or the next one; false: there is none.
 func (r *reading) peek(ctx context.Context, offset uint64) (e storedEntry, ok bool, err error) {
-	got, end, err := r.s.directGet(ctx, getRequest{Seq: offset, NextFor: r.subject, Batch: 1}, 1)
+	e, ok, err = r.one(ctx, getRequest{Seq: offset, NextFor: r.subject, Batch: 1})
+	if ok && e.offset < offset {
+		return storedEntry{}, false, errUnasked
+	}
+	return e, ok, err
+}
+
+// one returns the entry that q asks for; false: there is none.
+func (r *reading) one(ctx context.Context, q getRequest) (e storedEntry, ok bool, err error) {
+	got, end, err := r.s.directGet(ctx, q, 1)
 	if err != nil || end == nil || len(got) == 0 {
 		return storedEntry{}, false, err
 	}
-	if e, ok = openStored(got[0], r.t, r.subject, r.epoch, r.now); !ok || e.offset < offset {
+	if e, ok = openStored(got[0], r.t, r.subject, r.epoch, r.now); !ok {
 		return storedEntry{}, false, errUnasked
 	}
 	return e, true, nil

@@ -259,10 +259,7 @@ func TestOnlyTheNewestAreRead(t *testing.T) {
 		k.publish(room, 10_000)
 		s := k.dialV1("u")
 		s.say(joinFrom("room", recoverFrom(1, 3)))
-		got := strings.Fields(heard(s))
-		if want := "joined@10000 recovered=false gap(3-9000 overflow) 9001+"; strings.Join(got[:min(5, len(got))], " ") != want || len(got) != 4+1000 {
-			t.Errorf("%d words, %v", len(got), got[:min(5, len(got))])
-		}
+		expectNewest(t, s, "joined@10000 recovered=false gap(3-9000 overflow) 9001+")
 		if reads, _ := k.history.counts(); reads != 4 {
 			t.Errorf("%d reads", reads)
 		}

@@ -79,6 +79,23 @@ func (k *keptEnv) store(t address.Target) *message.Message {
 	return k.history.store(t, 0, func(_ int, seq uint64) string { return fmt.Sprintf(`{"type":"m","data":%d}`, seq) })
 }
 
+// failReads returns what sets the error with which the history fails; nil: it does
+// not.
+func (k *keptEnv) failReads() (set func(error)) {
+	var mu sync.Mutex
+	var away error
+	k.history.before = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		return away
+	}
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		away = err
+	}
+}
+
 // publish waits for rest, stores messages and delivers them.
 func (k *keptEnv) publish(t address.Target, n int) {
 	synctest.Wait()
@@ -303,18 +320,8 @@ func TestSweepOfEmptyTargets(t *testing.T) {
 func TestHistoryAway(t *testing.T) {
 	room := channelTarget("acme", "room")
 	kept(t, 100, func(k *keptEnv) {
-		var mu sync.Mutex
-		away := errors.New("away")
-		set := func(err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			away = err
-		}
-		k.history.before = func() error {
-			mu.Lock()
-			defer mu.Unlock()
-			return away
-		}
+		set := k.failReads()
+		set(errors.New("away"))
 		s := k.dialV1("u")
 		s.say(joinFrom("room", ""))
 		s.say(request("leave_channel", `"channel":"room"`))
@@ -423,6 +430,16 @@ func TestInbox(t *testing.T) {
 	})
 }
 
+// expectNewest checks that a client hears the first words, of which the last is a
+// message, and 1000 messages in all.
+func expectNewest(t *testing.T, s *recordSocket, first string) {
+	t.Helper()
+	got := strings.Fields(heard(s))
+	if strings.Join(got[:min(5, len(got))], " ") != first || len(got) != 4+1000 {
+		t.Errorf("%d words, %v", len(got), got[:min(5, len(got))])
+	}
+}
+
 // TestReplayIsBounded: who has missed more than a connection can take gets the
 // newest, and is told.
 func TestReplayIsBounded(t *testing.T) {
@@ -432,10 +449,7 @@ func TestReplayIsBounded(t *testing.T) {
 		k.publish(room, 2500)
 		s := k.dialV1("u")
 		s.say(joinFrom("room", recoverFrom(1, 3)))
-		got := strings.Fields(heard(s))
-		if want := "joined@2500 recovered=false gap(3-1500 overflow) 1501+"; strings.Join(got[:min(5, len(got))], " ") != want || len(got) != 4+1000 {
-			t.Errorf("%d words, %v", len(got), got[:min(5, len(got))])
-		}
+		expectNewest(t, s, "joined@2500 recovered=false gap(3-1500 overflow) 1501+")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t, 100, func(o *edge.Options) { o.OutboundQueueBytes = 10_000 })

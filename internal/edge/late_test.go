@@ -2,7 +2,6 @@ package edge_test
 
 import (
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -94,25 +93,15 @@ func TestTrimmedBeforeItCame(t *testing.T) {
 func TestHeldIsNotMissed(t *testing.T) {
 	room := channelTarget("acme", "room")
 	kept(t, 1, func(k *keptEnv) {
-		var mu sync.Mutex
-		var away error
-		k.history.before = func() error {
-			mu.Lock()
-			defer mu.Unlock()
-			return away
-		}
+		set := k.failReads()
 		s := k.dialV1("u")
 		s.say(joinFrom("room", ""))
 		expectHeard(t, s, "joined@0")
-		mu.Lock()
-		away = errors.New("away")
-		mu.Unlock()
+		set(errors.New("away"))
 		k.store(room)
 		k.publish(room, 3)
 		expectHeard(t, s, "")
-		mu.Lock()
-		away = nil
-		mu.Unlock()
+		set(nil)
 		pass(3 * time.Second)
 		expectHeard(t, s, "gap(0-1 trimmed) 2+ 3+ 4+")
 	})
